@@ -1,0 +1,32 @@
+# Everything runs from a bare Python 3.11 and make. Finished set-up is never repeated.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test comfyui setup lint clean
+
+help:  ## list these targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+demo:  ## paint backgrounds for our product photographs, or for those in PHOTOS=dir, into output/demo
+	@$(PYTHON) scripts/comfyui.py setup
+	@$(VENV)/python scripts/demo.py $(if $(PHOTOS),--photos "$(PHOTOS)")
+
+test: lint  ## lint, type check and run every test, those inside a real ComfyUI server among them
+	@echo "Running the tests:"
+	@$(VENV)/python -m pytest --durations=10
+
+comfyui:  ## start ComfyUI with this pack for yourself (PORT=8188)
+	@$(PYTHON) scripts/comfyui.py setup
+	@$(PYTHON) scripts/comfyui.py serve $(if $(PORT),--port $(PORT))
+
+setup:  ## make the environment for tests, training and rendering, and fetch ComfyUI
+	@$(PYTHON) scripts/comfyui.py setup --tests
+
+lint: setup  ## ruff and mypy
+	@echo "Linting and type checking:"
+	@$(VENV)/ruff check .
+	@$(VENV)/mypy
+
+clean:  ## remove what was made here: results and caches (the environment stays; remove .venv and .cache yourself)
+	rm -rf output .pytest_cache .ruff_cache .mypy_cache
