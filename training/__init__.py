@@ -1,0 +1,1 @@
+"""Everything that makes the weights which the nodes load. Run from the repository's root: `python -m training.NAME`."""
