@@ -78,7 +78,7 @@ def export_base(
     `latent_rgb` [C+1,3] (`fit_latent_rgb`) colours live previews. The blank latent is computed from the autoencoder.
     """
     coder = Autoencoder(config)
-    coder.load_state_dict({key: tensor.float() for key, tensor in autoencoder.items()})
+    coder.load_state_dict({key: tensor.to(dtype).float() for key, tensor in autoencoder.items()})  # as stored
     extras = checkpoint.Extras(coder.blank_latent(), latent_rgb)
 
     tensors = {ldm: unet[key].to(dtype) for ldm, key in unet_names(config)}
