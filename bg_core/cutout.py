@@ -16,6 +16,8 @@ from .edge import soft_alpha
 from .errors import ProductBackgroundError
 
 WORK_SIDE = 1000
+MIN_BORDER = 0.3
+MAX_NOISE = 4.0
 
 _ADVICE = "Give a product mask, or a photograph with alpha or on a plain background with some room around the product."
 
@@ -59,7 +61,7 @@ def cut_out(rgb: np.ndarray) -> Cutout:
         size = (max(1, round(width / shrink)), max(1, round(height / shrink)))
         work = np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BOX))
     model = fit_background(work)
-    product = _product_region(work, model)
+    product, model = _product_region(work, model)
     background = model.render(height, width)
     if shrink > 1:
         enlarged = Image.fromarray(product.astype(np.uint8) * 255).resize((width, height), Image.Resampling.BILINEAR)
@@ -82,73 +84,114 @@ def fit_background(rgb: np.ndarray) -> BackgroundModel:
     # Start from the commonest border colour, then let the field bend step by step while the tolerance shrinks.
     cells, counts = np.unique(np.round(lab / 5), axis=0, return_counts=True)
     centre = cells[counts.argmax()] * 5
-    inside = np.linalg.norm(lab - centre, axis=1) < 10
-    for order, tolerance in ((0, 12.0), (1, 10.0), (1, 8.0), (2, 7.0), (2, 6.0)):
-        terms = _terms(x, y, order)
-        # The ridge keeps the field flat where the product hides one side of the border.
-        ridge = np.eye(terms.shape[1]) * 1e-3 * inside.sum()
-        ridge[0, 0] = 0.0
-        system = terms[inside].T @ terms[inside] + ridge
-        coefficients = np.linalg.solve(system, terms[inside].T @ colours[inside])
-        distance = np.linalg.norm(lab - rgb_to_lab((terms @ coefficients).clip(0, 255)), axis=1)
-        inside = distance < tolerance
-        if inside.mean() < 0.3:
+    distance = np.linalg.norm(lab - centre, axis=1)
+    inside = distance < 10
+    for order, tolerance in ((0, 12.0), (1, 10.0), (1, 8.0), (2, 6.0), (2, 5.0)):
+        coefficients = _solve(x[inside], y[inside], colours[inside], order)
+        fitted = _terms(x, y, order) @ coefficients
+        distance = np.linalg.norm(lab - rgb_to_lab(fitted.clip(0, 255)), axis=1)
+        # A pale product that touches the border must not bend the field: what scatters little gets little tolerance.
+        typical = np.median(distance[distance < tolerance]) if (distance < tolerance).any() else tolerance
+        inside = distance < min(tolerance, 1.5 + 5 * typical)
+        if inside.mean() < MIN_BORDER:
             raise ProductBackgroundError(
                 f"The product can't be cut out: only {inside.mean():.0%} of the picture's border is one plain colour, "
                 f"so the background isn't plain or the product covers the border. {_ADVICE}"
             )
-    noise = float(1.4826 * np.median(distance[inside]))
-    if noise > 4.0:
+    return _checked(BackgroundModel(coefficients, 2, _scatter(distance[inside])))
+
+
+def _refit(rgb: np.ndarray, ground: np.ndarray) -> BackgroundModel:
+    """Fits the field again to all the ground (bool [H, W]) that a first flood found."""
+    height, width = ground.shape
+    rows, columns = np.nonzero(ground)
+    x, y = columns / max(1, width - 1) * 2 - 1, rows / max(1, height - 1) * 2 - 1
+    colours = rgb[ground].astype(np.float64)
+    coefficients = _solve(x, y, colours, 3)
+    fitted = (_terms(x, y, 3) @ coefficients).clip(0, 255)
+    return BackgroundModel(coefficients, 3, _scatter(np.linalg.norm(rgb_to_lab(colours) - rgb_to_lab(fitted), axis=1)))
+
+
+def _solve(x: np.ndarray, y: np.ndarray, colours: np.ndarray, order: int) -> np.ndarray:
+    terms = _terms(x, y, order)
+    # The ridge keeps the field flat where the product hides one side of the border.
+    ridge = np.eye(terms.shape[1]) * 1e-3 * len(terms)
+    ridge[0, 0] = 0.0
+    return np.linalg.solve(terms.T @ terms + ridge, terms.T @ colours)
+
+
+def _scatter(distance: np.ndarray) -> float:
+    return float(1.4826 * np.median(distance))
+
+
+def _checked(model: BackgroundModel) -> BackgroundModel:
+    if model.noise > MAX_NOISE:
         raise ProductBackgroundError(
-            f"The product can't be cut out: the background isn't plain (its colour scatters by {noise:.1f} Lab units; "
-            f"up to 4 is accepted). {_ADVICE}"
+            f"The product can't be cut out: the background isn't plain (its colour scatters by {model.noise:.1f} Lab "
+            f"units; up to {MAX_NOISE:.0f} is accepted). {_ADVICE}"
         )
-    return BackgroundModel(coefficients, order, noise)
+    return model
 
 
 def _terms(x: np.ndarray, y: np.ndarray, order: int) -> np.ndarray:
-    powers = [(0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2)][: (1, 3, 6)[order]]
+    powers = [(i, total - i) for total in range(order + 1) for i in range(total + 1)]
     return np.stack([x**i * y**j for i, j in powers], axis=1)
 
 
-def _product_region(rgb: np.ndarray, model: BackgroundModel) -> np.ndarray:
-    """bool [H, W]: everything that the flood from the border doesn't reach, without specks."""
+def _product_region(rgb: np.ndarray, model: BackgroundModel) -> tuple[np.ndarray, BackgroundModel]:
+    """bool [H, W]: everything that the flood from the border doesn't reach, without specks; and the better model."""
     from scipy import ndimage
 
-    height, width = rgb.shape[:2]
     # A median takes JPEG's ringing off the background and leaves edges where they are.
     calm = ndimage.median_filter(rgb, size=(3, 3, 1)).astype(np.float32)
     lab = rgb_to_lab(calm)
-    field = model.render(height, width)
-    field_lab = rgb_to_lab(field)
-    near = np.linalg.norm(lab - field_lab, axis=2) < np.clip(4 * model.noise, 2.2, 8.0)
-    shadow = _shadow(calm, lab, field, field_lab)
+    ground = _flood(_near(lab, model), gap=1)
+    model = _refit(rgb, ground)
+    near = _near(lab, model)
+    ground = _flood(near, gap=1)
+    shadow = _shadow(lab, model, ground)
+    # Shadow is entered through wide openings only: a white box must not drain through a weak spot of its outline.
+    background = ground | _flood(ground | shadow, gap=max(2, round(0.012 * max(near.shape))))
+    product = ndimage.binary_fill_holes(~background)
+    height, width = near.shape
+    distance = np.linalg.norm(lab - rgb_to_lab(model.render(height, width)), axis=2)
+    return _without_specks(product, distance), model
 
-    open_ground = _flood(near, np.ones_like(near), gap=1)
-    background = _flood(near | shadow, open_ground, gap=1)
-    product = ~background
-    product = ndimage.binary_fill_holes(product)
-    return _without_specks(product, np.linalg.norm(lab - field_lab, axis=2))
+
+def _near(lab: np.ndarray, model: BackgroundModel) -> np.ndarray:
+    """bool [H, W]: pixels that look like the background themselves and whose weakly differing neighbours do so on
+    average. The average tells a white box (a little off everywhere) from JPEG noise on white (off to both sides)."""
+    offset = lab - rgb_to_lab(model.render(*lab.shape[:2]))
+    weak = np.linalg.norm(offset, axis=2) < 4.0 + 3 * model.noise
+    mean = smooth(offset, weak, 1.5)
+    return weak & (np.linalg.norm(mean, axis=2) < 1.2 + 2 * model.noise)
 
 
-def _shadow(rgb: np.ndarray, lab: np.ndarray, field: np.ndarray, field_lab: np.ndarray) -> np.ndarray:
+def _shadow(lab: np.ndarray, model: BackgroundModel, ground: np.ndarray) -> np.ndarray:
     """bool [H, W]: the background's own chroma, darker, and without an edge."""
+    from scipy import ndimage
+
+    field_lab = rgb_to_lab(model.render(*lab.shape[:2]))
     light = np.clip(lab[..., 0] / np.maximum(field_lab[..., 0], 1.0), 0.0, 1.2)
     # Under less light a colour keeps its ratios, and its Lab chroma shrinks about with the lightness.
     chroma = np.linalg.norm(lab[..., 1:] - field_lab[..., 1:] * light[..., None], axis=2)
-    return (chroma < 4.0) & (light < 1.0) & (light > 0.35) & (luminance_slope(lab[..., 0]) < 2.0)
+    # Products stand: sharp contact shadows lie low, and only very soft ones climb a wall.
+    rows = np.nonzero(~ground)[0]
+    low = np.quantile(rows, 0.7) if len(rows) else 0
+    steep = np.where(np.arange(lab.shape[0]) > low, 1.6, 0.6)[:, None]
+    slope = luminance_slope(ndimage.gaussian_filter(lab[..., 0], 0.7))
+    return (chroma < 3.0) & (light < 1.01) & (light > 0.35) & (slope < steep)
 
 
-def _flood(passable: np.ndarray, seeds: np.ndarray, gap: int) -> np.ndarray:
-    """The part of `passable` reached from the picture's border (where `seeds`) without squeezing through narrow gaps."""
+def _flood(passable: np.ndarray, gap: int) -> np.ndarray:
+    """The part of `passable` reached from the picture's border without squeezing through gaps below 2 * gap pixels."""
     from scipy import ndimage
 
     wide = ndimage.binary_erosion(passable, iterations=gap, border_value=1)
     labels, count = ndimage.label(wide)
-    rim = np.zeros_like(passable)
-    rim[0], rim[-1], rim[:, 0], rim[:, -1] = True, True, True, True
     reached = np.zeros(count + 1, bool)
-    reached[labels[rim & wide & seeds]] = True
+    for rim in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
+        reached[rim] = True
     reached[0] = False
     return ndimage.binary_dilation(reached[labels], iterations=gap + 1, mask=passable)
 

@@ -44,3 +44,57 @@ def _nearest(rgb: np.ndarray, where: np.ndarray) -> np.ndarray:
     rows, columns = ndimage.distance_transform_edt(~where, return_distances=False, return_indices=True)
     calm = smooth(rgb, where, 1.0)
     return calm[rows, columns]
+
+
+def decontaminate(rgb: np.ndarray, alpha: np.ndarray, background: np.ndarray | None) -> np.ndarray:
+    """The product's own colour everywhere: C = aF + (1-a)B solved for F on the soft edge, and extended outwards.
+
+    rgb: uint8 [H, W, 3]. alpha: uint8 [H, W], 255 = product, somewhere above 0. background: [H, W, 3] or [3], 0..255,
+    what lies behind the soft edge; None where the edge is known to hold no background colour (it is kept then).
+    Returns uint8 [H, W, 3]; pixels with alpha 255 are unchanged.
+    """
+    opaque = alpha == 255
+    # Glass and veils may be nowhere opaque: then their densest part stands for the product.
+    own = _nearest(rgb, opaque if opaque.any() else alpha >= 0.9 * alpha.max())
+    share = alpha[..., None].astype(np.float32) / 255.0
+    seen = rgb.astype(np.float32)
+    if background is not None:
+        seen = (seen - (1 - share) * background) / np.maximum(share, 1 / 255)
+    # Dividing by a small alpha multiplies JPEG noise; out there the nearest opaque colour is the better guess.
+    trust = ((share - 0.25) / 0.4).clip(0, 1)
+    colour = trust * seen.clip(0, 255) + (1 - trust) * own
+    return np.where(opaque[..., None], rgb, (colour + 0.5).clip(0, 255).astype(np.uint8))
+
+
+def surroundings(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray | None:
+    """The old background's colour behind the soft edge, float32 [H, W, 3] in 0..255, from the nearest pixels with
+    alpha 0; None where the product leaves none."""
+    from scipy import ndimage
+
+    outside = alpha == 0
+    # A pixel away from the edge: its blur reaches one pixel further than the alpha tells.
+    clear = ndimage.binary_erosion(outside, border_value=1)
+    if not outside.any():
+        return None
+    return _nearest(rgb, clear if clear.any() else outside)
+
+
+def holds_background(rgb: np.ndarray, alpha: np.ndarray, background: np.ndarray) -> bool:
+    """Whether the soft edge mixes product and background.
+
+    A photograph under a mask does; a PNG that an editor exported usually has clean colours under its alpha already,
+    and whatever fills its transparent part says nothing about the edge.
+    """
+    edge = (alpha > 25) & (alpha < 230)
+    opaque = alpha == 255
+    if not edge.any() or not opaque.any():
+        return False
+    front = _nearest(rgb, opaque)[edge]
+    span = background[edge] - front
+    length = (span**2).sum(-1)
+    telling = length > 20.0**2
+    if not telling.any():
+        return False
+    seen = ((rgb[edge] - front) * span).sum(-1)[telling] / length[telling]
+    expected = 1 - alpha[edge][telling] / 255.0
+    return bool((seen * expected).sum() / (expected**2).sum() > 0.5)
