@@ -145,14 +145,16 @@ def _product_region(rgb: np.ndarray, model: BackgroundModel) -> tuple[np.ndarray
     # A median takes JPEG's ringing off the background and leaves edges where they are.
     calm = ndimage.median_filter(rgb, size=(3, 3, 1)).astype(np.float32)
     lab = rgb_to_lab(calm)
-    ground = _flood(_near(lab, model), gap=1)
+    ground = _flood(_near(lab, model), _rim(lab.shape[:2]), gap=1)
     model = _refit(rgb, ground)
     near = _near(lab, model)
-    ground = _flood(near, gap=1)
-    shadow = _shadow(lab, model, ground)
+    ground = _flood(near, _rim(near.shape), gap=1)
+    tint = _shaded(lab, model)
+    shadow = tint & _gentle(lab, model, ground)
     # Shadow is entered through wide openings only: a white box must not drain through a weak spot of its outline.
-    background = ground | _flood(ground | shadow, gap=max(2, round(0.012 * max(near.shape))))
+    background = ground | _flood(ground | shadow, ground, gap=max(2, round(0.012 * max(near.shape))))
     product = ndimage.binary_fill_holes(~background)
+    product = _tidy(product, tint)
     height, width = near.shape
     distance = np.linalg.norm(lab - rgb_to_lab(model.render(height, width)), axis=2)
     return _without_specks(product, distance), model
@@ -167,32 +169,61 @@ def _near(lab: np.ndarray, model: BackgroundModel) -> np.ndarray:
     return weak & (np.linalg.norm(mean, axis=2) < 1.2 + 2 * model.noise)
 
 
-def _shadow(lab: np.ndarray, model: BackgroundModel, ground: np.ndarray) -> np.ndarray:
-    """bool [H, W]: the background's own chroma, darker, and without an edge."""
+def _shaded(lab: np.ndarray, model: BackgroundModel) -> np.ndarray:
+    """bool [H, W]: the background's own chroma, as light or darker."""
+    field = rgb_to_lab(model.render(*lab.shape[:2]))
+    light = np.clip(lab[..., 0] / np.maximum(field[..., 0], 1.0), 0.0, 1.2)
+    # Under less light a colour keeps its ratios, and its Lab chroma shrinks about with the lightness.
+    chroma = np.linalg.norm(lab[..., 1:] - field[..., 1:] * light[..., None], axis=2)
+    return (chroma < 3.0 + model.noise) & (light < 1.01) & (light > 0.35)
+
+
+def _gentle(lab: np.ndarray, model: BackgroundModel, ground: np.ndarray) -> np.ndarray:
+    """bool [H, W]: pixels as steep as shadows are: the deeper, the steeper. A box that is a little darker than its
+    background begins with a step that is steep for its depth."""
     from scipy import ndimage
 
-    field_lab = rgb_to_lab(model.render(*lab.shape[:2]))
-    light = np.clip(lab[..., 0] / np.maximum(field_lab[..., 0], 1.0), 0.0, 1.2)
-    # Under less light a colour keeps its ratios, and its Lab chroma shrinks about with the lightness.
-    chroma = np.linalg.norm(lab[..., 1:] - field_lab[..., 1:] * light[..., None], axis=2)
+    depth = rgb_to_lab(model.render(*lab.shape[:2]))[..., 0] - lab[..., 0]
+    # Beyond the picture lies plain background: a product that is cut off there ends in a step, not in a shadow.
+    slope = luminance_slope(ndimage.gaussian_filter(np.pad(depth, 2), 0.7))[2:-2, 2:-2]
     # Products stand: sharp contact shadows lie low, and only very soft ones climb a wall.
     rows = np.nonzero(~ground)[0]
-    low = np.quantile(rows, 0.7) if len(rows) else 0
-    steep = np.where(np.arange(lab.shape[0]) > low, 1.6, 0.6)[:, None]
-    slope = luminance_slope(ndimage.gaussian_filter(lab[..., 0], 0.7))
-    return (chroma < 3.0) & (light < 1.01) & (light > 0.35) & (slope < steep)
+    low = (np.arange(lab.shape[0]) > (np.quantile(rows, 0.6) if len(rows) else 0))[:, None]
+    allowed = np.where(low, 0.4 + 0.28 * depth, 0.4 + 0.1 * depth)
+    return slope < np.minimum(allowed, np.where(low, 4.5, 2.0)) + 0.5 * model.noise
 
 
-def _flood(passable: np.ndarray, gap: int) -> np.ndarray:
-    """The part of `passable` reached from the picture's border without squeezing through gaps below 2 * gap pixels."""
+def _tidy(product: np.ndarray, tint: np.ndarray) -> np.ndarray:
+    """Takes off rims of shadow and spurs of noise: what is thin and has the background's tint."""
+    from scipy import ndimage
+
+    radius = max(1, round(0.008 * max(product.shape)))
+    disc = np.hypot(*np.mgrid[-radius : radius + 1, -radius : radius + 1]) <= radius + 0.3
+    padded = np.pad(product, radius, mode="edge")
+    core = ndimage.binary_opening(padded, disc)[radius:-radius, radius:-radius]
+    kept = product & (core | ~tint)
+    # Where product and background are alike, the outline is a guess: make it a smooth one.
+    size = max(product.shape)
+    smoothed = ndimage.gaussian_filter(np.pad(kept, radius, mode="edge").astype(np.float32), 0.008 * size) > 0.5
+    alike = ndimage.binary_dilation(tint & ndimage.binary_dilation(~kept, disc), disc)
+    unlike = ndimage.binary_dilation(~tint & kept, iterations=1)
+    return np.where(alike & ~unlike, smoothed[radius:-radius, radius:-radius], kept)
+
+
+def _rim(shape: tuple[int, ...]) -> np.ndarray:
+    rim = np.ones(shape, bool)
+    rim[1:-1, 1:-1] = False
+    return rim
+
+
+def _flood(passable: np.ndarray, seeds: np.ndarray, gap: int) -> np.ndarray:
+    """The part of `passable` reached from `seeds` without squeezing through gaps below 2 * gap pixels."""
     from scipy import ndimage
 
     wide = ndimage.binary_erosion(passable, iterations=gap, border_value=1)
     labels, count = ndimage.label(wide)
     reached = np.zeros(count + 1, bool)
-    for rim in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
-        reached[rim] = True
-    reached[0] = False
+    reached[labels[seeds & wide]] = True
     return ndimage.binary_dilation(reached[labels], iterations=gap + 1, mask=passable)
 
 

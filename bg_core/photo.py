@@ -10,6 +10,7 @@ import logging
 import os
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -141,11 +142,12 @@ def _check_single_picture(image: Image.Image, name: str) -> None:
 
 def _is_tiff_thumbnail(image: Image.Image, page: int) -> bool:
     image.seek(page)
-    return bool(image.tag_v2.get(_TIFF_SUBFILE_TYPE, 0) & 1)
+    tags = getattr(image, "tag_v2", {})
+    return bool(tags.get(_TIFF_SUBFILE_TYPE, 0) & 1)
 
 
 @contextlib.contextmanager
-def _refusing_truncated_files():
+def _refusing_truncated_files() -> Iterator[None]:
     """Another pack may have told Pillow to fill truncated files with grey; a product must never be half grey."""
     before = ImageFile.LOAD_TRUNCATED_IMAGES
     ImageFile.LOAD_TRUNCATED_IMAGES = False
@@ -157,7 +159,7 @@ def _refusing_truncated_files():
 
 def _upright(image: Image.Image, name: str) -> Image.Image:
     try:
-        return ImageOps.exif_transpose(image)
+        return ImageOps.exif_transpose(image) or image
     except _DECODE_ERRORS as error:
         logger.warning("'%s': its EXIF data is broken (%s); the picture is taken as it lies.", name, error)
         return image
@@ -175,7 +177,8 @@ def _to_eight_bit(image: Image.Image, name: str) -> Image.Image:
         return image
     if mode == "LAB":
         lab = ImageCms.createProfile("LAB")
-        return ImageCms.profileToProfile(image, lab, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        transform = ImageCms.buildTransform(lab, ImageCms.createProfile("sRGB"), "LAB", "RGB")
+        return _transformed(image, transform)
     return image.convert("RGBA" if transparent else "RGB")
 
 
@@ -210,10 +213,15 @@ def _to_srgb(image: Image.Image, profile: bytes | None, name: str) -> Image.Imag
             transform = _srgb_transform(image.mode, profile)
             if transform is None:
                 return image.convert("RGB")
-            return ImageCms.applyTransform(image, transform)
+            return _transformed(image, transform)
         except (ImageCms.PyCMSError, *_DECODE_ERRORS) as error:
             logger.warning("'%s': its colour profile can't be used (%s); taken as sRGB.", name, error)
     return image.convert("RGB")
+
+
+def _transformed(image: Image.Image, transform: ImageCms.ImageCmsTransform) -> Image.Image:
+    # Pillow's signature allows None for its in-place variant.
+    return ImageCms.applyTransform(image, transform) or image
 
 
 def _srgb_transform(mode: str, profile: bytes) -> ImageCms.ImageCmsTransform | None:

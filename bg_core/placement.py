@@ -33,16 +33,19 @@ class Placement:
 
 @dataclass(frozen=True)
 class Arrangement:
-    """What a user chooses. scale: share of the canvas that the product's box may take, 0..1. horizontal, vertical: where
-    it stands in the free room, 0 = left or top, 1 = right or bottom. margin: smallest distance to the canvas's border
-    as a share of its shorter side, 0..0.45."""
+    """What a user chooses.
+
+    scale: share of the canvas's sides that the product's box may take, 0.05..1. horizontal, vertical: where it stands
+    in the free room, 0 = left or top, 1 = right or bottom. margin: smallest distance to the canvas's border as a share
+    of its shorter side, 0..0.45. Raises ProductBackgroundError for a value outside.
+    """
 
     scale: float = 0.62
     horizontal: float = 0.5
     vertical: float = 0.62
     margin: float = 0.04
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         limits = {"scale": (0.05, 1.0), "horizontal": (0.0, 1.0), "vertical": (0.0, 1.0), "margin": (0.0, 0.45)}
         for name, (low, high) in limits.items():
             value = getattr(self, name)

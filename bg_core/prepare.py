@@ -70,19 +70,19 @@ def prepare_product(
                 behind = None
             colour = decontaminate(crop, alpha, behind)
         placement = place(box, canvas_size, paint_size, arrangement)
-        canvas, canvas_alpha = _on_canvas(colour, alpha, placement)
-        canvases.append(torch.from_numpy(canvas.astype(np.float32) / 255.0))
-        alphas.append(torch.from_numpy(canvas_alpha.astype(np.float32) / 255.0))
+        placed, placed_alpha = _on_canvas(colour, alpha, placement)
+        canvases.append(torch.from_numpy(placed.astype(np.float32) / 255.0))
+        alphas.append(torch.from_numpy(placed_alpha.astype(np.float32) / 255.0))
         placements.append(placement)
-    canvas, alpha = torch.stack(canvases), torch.stack(alphas)
+    canvas, product = torch.stack(canvases), torch.stack(alphas)
     width, height = paint_size
-    over_grey = (canvas * alpha[..., None] + 0.5 * (1 - alpha[..., None])).movedim(-1, 1)
+    over_grey = (canvas * product[..., None] + 0.5 * (1 - product[..., None])).movedim(-1, 1)
     return Prepared(
         canvas=canvas,
-        product_mask=alpha,
-        background_mask=1 - alpha,
+        product_mask=product,
+        background_mask=1 - product,
         paint_canvas=area_average(over_grey, height, width).movedim(1, -1).clamp(0, 1).contiguous(),
-        paint_mask=area_average(1 - alpha, height, width).clamp(0, 1),
+        paint_mask=area_average(1 - product, height, width).clamp(0, 1),
         placements=placements,
     )
 

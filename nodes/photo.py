@@ -18,7 +18,7 @@ class LoadProductPhoto(io.ComfyNode):
             node_id="PBG_LoadProductPhoto",
             display_name="Load Product Photo",
             category="Product Background",
-            description="Reads a product photograph: upright, in sRGB, eight bits a channel, its alpha as product mask.",
+            description="Reads a product photograph: upright, in sRGB, its alpha as product mask.",
             inputs=[
                 io.Combo.Input(
                     "image",

@@ -92,8 +92,8 @@ class PrepareProduct(io.ComfyNode):
             outputs=[
                 io.Image.Output(
                     display_name="canvas",
-                    tooltip="The product at the finished picture's size, for Composite Product. Its soft edge holds the "
-                    "product's own colour, without the old background.",
+                    tooltip="The product at the finished picture's size, for Composite Product. Its soft edge holds "
+                    "the product's own colour, without the old background.",
                 ),
                 io.Mask.Output(display_name="product_mask", tooltip="1 on the product, at the canvas's size."),
                 io.Mask.Output(display_name="background_mask", tooltip="1 on the background, at the canvas's size."),
@@ -126,7 +126,7 @@ class PrepareProduct(io.ComfyNode):
             ready.background_mask,
             ready.paint_canvas,
             ready.paint_mask,
-            ready.placements,
+            [placement.to_json() for placement in ready.placements],
         )
 
 
@@ -150,7 +150,7 @@ class CompositeProduct(io.ComfyNode):
             outputs=[
                 io.Image.Output(
                     display_name="image",
-                    tooltip="The finished picture at the canvas's size. Where the mask is 1 it is the canvas, unchanged.",
+                    tooltip="The finished picture at the canvas's size. Where the mask is 1 it is the canvas itself.",
                 ),
             ],
         )
