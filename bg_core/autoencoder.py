@@ -3,7 +3,7 @@
 ComfyUI recognises `taesd_decoder.1.weight` in a checkpoint, reads the number of latent channels from it and builds its
 own module of this shape; what is here must stay equal to it layer for layer, which tests/test_parity_host.py checks.
 
-Latents are normalised by the autoencoder itself (`fold_normalisation`), so that the diffusion model needs no scale factor.
+Latents are normalised by the autoencoder itself (`fold_normalisation`): the diffusion model needs no scale factor.
 """
 
 from __future__ import annotations
@@ -30,9 +30,7 @@ class Block(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv = nn.Sequential(
-            _conv(WIDTH, WIDTH), nn.ReLU(), _conv(WIDTH, WIDTH), nn.ReLU(), _conv(WIDTH, WIDTH)
-        )
+        self.conv = nn.Sequential(_conv(WIDTH, WIDTH), nn.ReLU(), _conv(WIDTH, WIDTH), nn.ReLU(), _conv(WIDTH, WIDTH))
         self.fuse = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -83,7 +81,7 @@ class Autoencoder(nn.Module):
     @torch.no_grad()
     def blank_latent(self) -> Tensor:
         """[C]: what a mid-grey picture encodes to, away from its borders. The inpainting model's "nothing is known"."""
-        grey = torch.full((1, 3, 256, 256), 0.5).to(self.taesd_encoder[0].weight)
+        grey = torch.full((1, 3, 256, 256), 0.5).to(self.vae_scale)
         return self.encode(grey)[0, :, 16, 16].float()
 
 

@@ -83,7 +83,8 @@ class BaseConfig:
         known = {f.name for f in dataclasses.fields(cls)}
         if unknown := sorted(set(values) - known):
             raise ProductBackgroundError(f"Bad base configuration. Unknown fields: {', '.join(unknown)}.")
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**fields)
 
     def diffusers_unet(self) -> dict[str, Any]:
         """Keyword arguments of `diffusers.UNet2DConditionModel`."""
@@ -135,9 +136,9 @@ DEMONSTRATION = BaseConfig()
 
 
 def alphas_cumprod(config: BaseConfig = DEMONSTRATION) -> Tensor:
-    """Alpha-bar for t = 0 .. timesteps-1, float64: Stable Diffusion's scaled-linear betas, rescaled to zero terminal SNR.
+    """Alpha-bar, [timesteps] float64: Stable Diffusion's scaled-linear betas, rescaled to zero terminal SNR.
 
-    Follows ComfyUI's `rescale_zero_terminal_snr_sigmas` (arXiv 2305.08891, algorithm 1), its finite last value included.
+    Follows ComfyUI's `rescale_zero_terminal_snr_sigmas` (arXiv 2305.08891, algorithm 1), its finite end included.
     """
     roots = torch.linspace(config.beta_start**0.5, config.beta_end**0.5, config.timesteps, dtype=torch.float64)
     root_bar = torch.cumprod(1.0 - roots**2, dim=0).sqrt()
@@ -184,5 +185,5 @@ def mask_channel(mask: Tensor, height: int, width: int) -> Tensor:
 
 
 def inpainting_input(noisy: Tensor, mask: Tensor, masked_latents: Tensor) -> Tensor:
-    """The UNet's input [B,2C+1,h,w] from noisy latents [B,C,h,w], the mask channel [B,1,h,w] and masked latents [B,C,h,w]."""
+    """The UNet's input [B,2C+1,h,w]: noisy latents [B,C,h,w], mask channel [B,1,h,w], masked latents [B,C,h,w]."""
     return torch.cat([noisy, mask, masked_latents], dim=1)

@@ -47,7 +47,7 @@ class Extras:
 
 
 def read_extras(state_dict: Mapping[str, Tensor], prefix: str = "") -> Extras:
-    """Take the extra tensors from a checkpoint's state dict, and check them. A bare UNet gets a neutral blank of zeros."""
+    """Take the extra tensors from a checkpoint's state dict, and check them. A bare UNet gets a blank of zeros."""
     version = state_dict.get(prefix + VERSION_KEY)
     if version is not None:
         check_version(int(version), "This checkpoint")

@@ -43,15 +43,15 @@ class Header:
 def read_header(path: str | os.PathLike[str]) -> Header:
     """Read and validate a weight file's header; allocates no tensor.
 
-    Raises ProductBackgroundError for a file that is missing, truncated, not safetensors, not ours, or of a newer format.
+    Raises ProductBackgroundError for a file that is missing, truncated, not safetensors, not ours, or too new.
     """
     path = Path(path)
     header = _read_json_header(path)
-    metadata = header.pop("__metadata__", None) or {}
+    metadata = header.pop("__metadata__", {})
     name, _, version = str(metadata.get("format", "")).partition("/")
-    if name != FORMAT or not version.isdigit():
+    if name != FORMAT or not version.isdecimal():
         raise ProductBackgroundError(
-            f"{path} is not a weight file of this pack. Expected metadata format \"{FORMAT}/{FORMAT_VERSION}\", "
+            f'{path} is not a weight file of this pack. Expected metadata format "{FORMAT}/{FORMAT_VERSION}", '
             f"got {metadata.get('format', 'none')!r}."
         )
     check_version(int(version), path)
@@ -157,7 +157,12 @@ def _read_json_header(path: Path) -> dict[str, Any]:
         raw = file.read(length)
     try:
         header = json.loads(raw)
-        end = max((entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"), default=0)
+        entries = {key: entry for key, entry in header.items() if key != "__metadata__"}
+        end = max((entry["data_offsets"][1] for entry in entries.values()), default=0)
+        if not all(isinstance(entry["shape"], list) for entry in entries.values()):
+            raise TypeError("shape")
+        if not isinstance(header.get("__metadata__", {}), dict):
+            raise TypeError("metadata")
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise ProductBackgroundError(f"{path} is not a safetensors file: its header can't be read.") from error
     if size != 8 + length + end:

@@ -1,10 +1,10 @@
 """Teaches ComfyUI the demonstration base, so that its STOCK checkpoint loader opens it.
 
-ComfyUI finds a model's class by its shape: `comfy.supported_models.models` is a list of classes, and the first one whose
-`unet_config` agrees with the checkpoint is taken. One more class at the end of that list is all that is needed; no node
-and no loader is replaced. Unlike Stable Diffusion 1.5 the base has 16 latent channels that need no scale factor, predicts
-v with zero terminal SNR, reads a small text encoder whose checkpoint holds only the words it was taught, and has its own
-idea of a blank picture.
+ComfyUI finds a model's class by its shape: `comfy.supported_models.models` is a list of classes, and the first one
+whose `unet_config` agrees with the checkpoint is taken. One more class at the end of that list is all that is needed;
+no node and no loader is replaced. Unlike Stable Diffusion 1.5 the base has 16 latent channels that need no scale
+factor, predicts v with zero terminal SNR, reads a small text encoder whose checkpoint holds only the words it was
+taught, and has its own idea of a blank picture.
 """
 
 from __future__ import annotations
@@ -51,9 +51,8 @@ class DemonstrationModel(comfy.model_base.BaseModel):
 
     def blank_inpaint_image_like(self, latent_image: Tensor) -> Tensor:
         """A mid-grey picture's latents in the shape [B,C,h,w] of `latent_image`: plain text-to-image gets this."""
-        return self.blank_latent.to(latent_image).view(1, -1, 1, 1).repeat(
-            latent_image.shape[0], 1, *latent_image.shape[2:]
-        )
+        blank = self.blank_latent.to(latent_image).view(1, -1, 1, 1)
+        return blank.repeat(latent_image.shape[0], 1, *latent_image.shape[2:])
 
 
 class DemonstrationTextEncoder(comfy.sd1_clip.SDClipModel):
@@ -73,9 +72,7 @@ class DemonstrationClip(comfy.sd1_clip.SD1ClipModel):
     """What ComfyUI calls a CLIP: the encoder under the name `clip_l`, as SD 1.5 has it, so that LoRA keys fit."""
 
     def __init__(self, device: Any = "cpu", dtype: Any = None, model_options: dict[str, Any] = {}) -> None:  # noqa: B006
-        super().__init__(
-            device=device, dtype=dtype, model_options=model_options, clip_model=DemonstrationTextEncoder
-        )
+        super().__init__(device=device, dtype=dtype, model_options=model_options, clip_model=DemonstrationTextEncoder)
 
 
 class DemonstrationBase(comfy.supported_models.SD15):

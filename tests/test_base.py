@@ -1,4 +1,4 @@
-"""The demonstration base by itself: schedule, autoencoder, weight files, vocabulary, export. Needs no ComfyUI running."""
+"""The demonstration base by itself: schedule, autoencoder, weight files, vocabulary, export."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
+
 from bg_core import checkpoint, weights
 from bg_core.autoencoder import Autoencoder, fit_latent_rgb
 from bg_core.base import (
@@ -24,7 +26,6 @@ from bg_core.base import (
     velocity,
 )
 from bg_core.errors import ProductBackgroundError
-from safetensors.torch import load_file
 
 
 def test_schedule_ends_in_pure_noise() -> None:
@@ -149,6 +150,9 @@ def test_unfit_weight_files_are_named(tmp_path: Path) -> None:
             weights.read_header(variant(raw[:size]))
     with pytest.raises(ProductBackgroundError, match="header can't be read"):
         weights.read_header(variant(raw[:8] + b"x" + raw[9:]))
+    foreign = b'{"a":{"dtype":"F32","data_offsets":[0,0]}}'  # no shape
+    with pytest.raises(ProductBackgroundError, match="header can't be read"):
+        weights.read_header(variant(len(foreign).to_bytes(8, "little") + foreign))
     with pytest.raises(ProductBackgroundError, match="not a weight file of this pack"):
         weights.read_header(variant(raw.replace(b"product_background/1", b"someone_elses_file/1")))
     with pytest.raises(ProductBackgroundError, match="newer release"):

@@ -95,9 +95,7 @@ def export_base(
     if len(file[checkpoint.TEXT_PREFIX + checkpoint.EMBEDDING]) != len(vocabulary):
         raise ProductBackgroundError("The text encoder's embedding and the vocabulary have different lengths.")
     file |= {checkpoint.AUTOENCODER_PREFIX + key: tensor.to(dtype) for key, tensor in autoencoder.items()}
-    return weights.save(
-        path, file, kind=checkpoint.KIND, base=BASE_NAME, config=config.to_dict(), training=training
-    )
+    return weights.save(path, file, kind=checkpoint.KIND, base=BASE_NAME, config=config.to_dict(), training=training)
 
 
 def save_base(path: str | os.PathLike[str], base: Base, training: Mapping[str, Any], **options: Any) -> Path:

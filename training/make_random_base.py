@@ -1,6 +1,6 @@
 """Write a base with random weights: everything of a checkpoint but its knowledge, for tests and timings.
 
-    python -m training.make_random_base OUT.safetensors [--seed 0]
+Usage: `python -m training.make_random_base OUT.safetensors [--seed 0]`
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ POSITIONS = 77
 
 
 def tokenizer_folder(comfyui: str | os.PathLike[str] | None = None) -> Path:
-    """The folder of CLIP's `vocab.json` and `merges.txt` in a ComfyUI: the given one, $COMFYUI_PATH, or .cache/comfyui."""
+    """The folder of CLIP's vocabulary in a ComfyUI: the given one, $COMFYUI_PATH, or .cache/comfyui, in this order."""
     root = Path(comfyui or os.environ.get("COMFYUI_PATH") or Path(__file__).parent.parent / ".cache" / "comfyui")
     folder = root / "comfy" / "sd1_tokenizer"
     if not (folder / "vocab.json").is_file():
@@ -104,6 +104,6 @@ class Vocabulary:
         return rows + [self.eos] * (POSITIONS - len(rows))
 
     def drop_words(self, rows: Tensor, probability: float, generator: torch.Generator | None = None) -> Tensor:
-        """Replace each word of `rows` [B,77] by the unknown word at random: that is how its row is taught to be neutral."""
+        """Replace words of `rows` [B,77] by the unknown word at random: that teaches its row to be neutral."""
         chosen = torch.rand(rows.shape, generator=generator) < probability
         return torch.where(chosen.to(rows.device) & (rows < self.bos), self.unknown, rows)
