@@ -1,0 +1,51 @@
+"""One real ComfyUI for all tests of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from catalogue.client import ComfyClient, Graph
+from catalogue.graph import load_graph
+from scripts.comfyui import ComfyServer
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyServer]:
+    with ComfyServer(tmp_path_factory.mktemp("comfyui"), cpu=True) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def client(server: ComfyServer) -> Iterator[ComfyClient]:
+    with ComfyClient(server.url) as connected:
+        yield connected
+
+
+@pytest.fixture(scope="session")
+def object_info(client: ComfyClient) -> dict[str, Any]:
+    return client.object_info()
+
+
+@pytest.fixture
+def graph() -> Graph:
+    return load_graph(ROOT / "workflows" / "api" / "product_background.json")
+
+
+@pytest.fixture(scope="session")
+def packshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A box with a printed label on white, with detail down to single pixels."""
+    rng = np.random.default_rng(7)
+    pixels = np.full((420, 360, 3), 255, np.uint8)
+    pixels[80:360, 90:270] = (160, 40, 50)
+    pixels[150:280, 110:250] = rng.integers(0, 200, (130, 140, 3))
+    path = tmp_path_factory.mktemp("photos") / "packshot.png"
+    Image.fromarray(pixels).save(path)
+    return path

@@ -1,0 +1,81 @@
+"""The shared graphs, against the nodes of a running server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from catalogue.graph import load_graph, to_api
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
+
+
+def own_nodes(object_info: dict[str, Any]) -> dict[str, Any]:
+    return {node_id: info for node_id, info in object_info.items() if node_id.startswith("PBG_")}
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_browser_and_api_graph_say_the_same(path: Path, object_info: dict[str, Any]) -> None:
+    workflow = json.loads(path.read_text())
+    assert to_api(workflow, object_info) == load_graph(path.parent / "api" / path.name)
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_links_are_consistent(path: Path, object_info: dict[str, Any]) -> None:
+    """The browser reads links in three places; they must agree, and types must fit the server's."""
+    workflow = json.loads(path.read_text())
+    nodes = {node["id"]: node for node in workflow["nodes"]}
+    for link_id, source, source_slot, target, target_slot, kind in workflow["links"]:
+        output = nodes[source]["outputs"][source_slot]
+        info = object_info[nodes[source]["type"]]
+        assert link_id in output["links"]
+        assert nodes[target]["inputs"][target_slot]["link"] == link_id
+        assert output["type"] == info["output"][source_slot] == kind
+        assert output["name"] == info["output_name"][source_slot]
+    known = {link[0] for link in workflow["links"]}
+    for node in workflow["nodes"]:
+        assert {slot["link"] for slot in node["inputs"] if slot["link"] is not None} <= known
+        assert {link for slot in node["outputs"] for link in slot["links"] or []} <= known
+    assert workflow["last_link_id"] >= max(known)
+    assert workflow["last_node_id"] >= max(nodes)
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_every_workflow_has_an_api_graph_and_no_api_graph_stands_alone(path: Path) -> None:
+    assert (path.parent / "api" / path.name).is_file()
+    assert {api.name for api in (path.parent / "api").glob("*.json")} == {ui.name for ui in WORKFLOWS}
+
+
+def test_every_node_of_ours_is_in_some_graph(object_info: dict[str, Any]) -> None:
+    used = {node["class_type"] for path in WORKFLOWS for node in load_graph(path.parent / "api" / path.name).values()}
+    assert own_nodes(object_info).keys() - used == set()
+
+
+def test_every_input_and_output_has_a_tooltip(object_info: dict[str, Any]) -> None:
+    missing = []
+    for node_id, info in own_nodes(object_info).items():
+        for section in info["input"].values():
+            missing += [f"{node_id}.{name}" for name, spec in section.items() if not _tooltip(spec)]
+        tips = info.get("output_tooltips") or [None] * len(info["output"])
+        missing += [f"{node_id} -> {name}" for name, tip in zip(info["output_name"], tips, strict=True) if not tip]
+        if not info["description"]:
+            missing.append(node_id)
+    assert missing == []
+
+
+def _tooltip(spec: Any) -> str | None:
+    return spec[1].get("tooltip") if isinstance(spec, list) and len(spec) > 1 else None
+
+
+def test_every_node_has_a_help_page(object_info: dict[str, Any]) -> None:
+    pages = {node_id: ROOT / "web" / "docs" / node_id / "en.md" for node_id in own_nodes(object_info)}
+    assert [node_id for node_id, page in pages.items() if not page.is_file()] == []
+    for node_id, page in pages.items():
+        text = page.read_text()
+        info = object_info[node_id]
+        names = [name for section in info["input"].values() for name in section] + info["output_name"]
+        assert [name for name in names if name not in text] == [], f"{page.relative_to(ROOT)} leaves these out"
