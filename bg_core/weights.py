@@ -137,7 +137,8 @@ def save(
     owned = {key: tensor.detach().cpu().clone().contiguous() for key, tensor in tensors.items()}
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        safetensors.torch.save_file(owned, temporary, metadata=metadata)
+        # not `save_file`, which makes files that only their owner can read
+        temporary.write_bytes(safetensors.torch.save(owned, metadata=metadata))
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -124,6 +124,9 @@ def test_weight_file_round_trip(tmp_path: Path) -> None:
     assert header.config == {"width": 4} and header.training == {"seed": 1} and header.shapes == {"a": (2, 4)}
     assert tensors["a"].tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
     assert [p.name for p in path.parent.iterdir()] == ["w.safetensors"]
+    plain = tmp_path / "plain"
+    plain.touch()
+    assert path.stat().st_mode == plain.stat().st_mode, "readable by whoever may read other files"
 
 
 def test_a_failed_save_leaves_the_old_file(tmp_path: Path) -> None:
