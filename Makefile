@@ -14,7 +14,7 @@ demo:  ## paint backgrounds for our product photographs, or for those in PHOTOS=
 
 test: lint  ## lint, type check and run every test, those inside a real ComfyUI server among them
 	@echo "Running the tests:"
-	@$(VENV)/python -m pytest --durations=10
+	@$(VENV)/pytest --durations=10
 
 comfyui:  ## start ComfyUI with this pack for yourself (PORT=8188)
 	@$(PYTHON) scripts/comfyui.py setup

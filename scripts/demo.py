@@ -71,7 +71,7 @@ def list_products(folder: Path) -> list[Product]:
     for index, photo in enumerate(photos):
         row = described.get(photo.name, {})
         name = photo.stem if stems[photo.stem] == 1 else photo.name.replace(".", "-")
-        prompt = row.get("prompt") or f"product photo {SCENES[index % len(SCENES)]}"
+        prompt = row.get("prompt") or f"a photo of a product {SCENES[index % len(SCENES)]}"
         products.append(Product(photo, name, row.get("category") or "unknown", prompt, SEED + index))
     return products
 

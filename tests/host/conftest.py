@@ -8,18 +8,31 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from catalogue.client import ComfyClient, Graph
 from catalogue.graph import load_graph
 from scripts.comfyui import ComfyServer
+from training.make_random_base import make_random_base
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+BASE_NAME = "product_background_demo_base.safetensors"
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyServer]:
-    with ComfyServer(tmp_path_factory.mktemp("comfyui"), cpu=True) as running:
+    base = tmp_path_factory.mktemp("comfyui")
+    checkpoints = base / "models" / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    # Three files that a user may pick by mistake, and a base without knowledge where none was trained yet.
+    whole = make_random_base(checkpoints / "random.safetensors").read_bytes()
+    (checkpoints / "truncated.safetensors").write_bytes(whole[: len(whole) // 2])
+    save_file({"weight": torch.zeros(4, 4)}, checkpoints / "foreign.safetensors")
+    if not (ROOT / "models" / "checkpoints" / BASE_NAME).is_file():
+        (checkpoints / BASE_NAME).write_bytes(whole)
+    with ComfyServer(base, cpu=True) as running:
         yield running
 
 
