@@ -127,36 +127,44 @@ def machine() -> str:
 
 
 def paint_all(
-    products: list[Product], folder: Path, out: Path, console: Console
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """Paint every product in one server; returns the report and the failures by photograph."""
+    client: ComfyClient, products: list[Product], folder: Path, out: Path, console: Console
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Paint every product; returns the report's entries, and the reasons of those that failed by photograph."""
     graph = load_graph(GRAPH)
     entries: list[dict[str, Any]] = []
     failures: dict[str, str] = {}
-    console.print("Starting ComfyUI (about 10 s) ...")
-    with ComfyServer() as server, ComfyClient(server.url) as client:
-        stats = client.system_stats()
-        version, device = stats["system"]["comfyui_version"], stats["devices"][0]["name"]
-        console.print(f"ComfyUI {version} is up on {device}; {len(products)} photographs to do.")
-        columns = (
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.completed}/{task.total}"),
-        )
-        with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
-            task = progress.add_task("", total=len(products))
-            for product in products:
-                progress.update(task, description=product.name)
-                try:
-                    entry = paint(client, graph, product, out, folder)
-                    entries.append(entry)
-                    error = entry["product_max_abs_error"]
-                    console.print(f"  {product.name}: {entry['seconds']:.1f} s, largest error on the product {error}")
-                except (ComfyError, FidelityError) as error:
-                    failures[product.photo.name] = str(error)
-                    console.print(f"  {product.name}: FAILED. {error}", style="red", markup=False)
-                progress.advance(task)
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+    )
+    with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
+        task = progress.add_task("", total=len(products))
+        for product in products:
+            progress.update(task, description=product.name)
+            try:
+                entry = paint(client, graph, product, out, folder)
+            except (ComfyError, FidelityError) as error:
+                failures[product.photo.name] = str(error)
+                console.print(f"  {product.name}: FAILED. {error}", style="red", markup=False)
+            else:
+                entries.append(entry)
+                measured = f"largest error on the product {entry['product_max_abs_error']}"
+                console.print(f"  {product.name}: {entry['seconds']:.1f} s, {measured}", markup=False)
+            progress.advance(task)
+    return entries, failures
+
+
+def demonstrate(client: ComfyClient, folder: Path, out: Path, console: Console) -> int:
+    """Paint a folder of photographs into `out`; returns the exit code, 0 only if every product came out unchanged."""
+    products = list_products(folder)
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    stats = client.system_stats()
+    version, device = stats["system"]["comfyui_version"], stats["devices"][0]["name"]
+    console.print(f"ComfyUI {version} is up on {device}; {len(products)} photographs to do.", markup=False)
+    entries, failures = paint_all(client, products, folder, out, console)
     report = {
         "pictures": entries,
         "comfyui": version,
@@ -164,7 +172,19 @@ def paint_all(
         "failures": failures,
         "note": "seconds are from upload to saved picture; the first picture includes loading the models",
     }
-    return report, failures
+    (out / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    if entries:
+        rows = [SheetRow.from_report(entry, folder, out) for entry in entries]
+        contact_sheet(rows).save(out / "contact_sheet.jpg", quality=90)
+    console.print(
+        f"{len(entries)} pictures, contact_sheet.jpg and report.json are in {os.path.relpath(out)}", markup=False
+    )
+    changed = [entry["file"] for entry in entries if entry["product_max_abs_error"] != 0]
+    if changed:
+        console.print(f"The product was changed in {', '.join(changed)}.", style="red", markup=False)
+    for name, reason in failures.items():
+        console.print(f"No picture for {name}: {reason}", style="red", markup=False)
+    return 1 if failures or changed else 0
 
 
 def main() -> int:
@@ -174,25 +194,13 @@ def main() -> int:
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server is stopped then, too
     console = Console(highlight=False, soft_wrap=True)
+    console.print("Starting ComfyUI (about 10 s) ...")
     try:
-        products = list_products(arguments.photos)
-        shutil.rmtree(arguments.out, ignore_errors=True)
-        arguments.out.mkdir(parents=True)
-        report, failures = paint_all(products, arguments.photos, arguments.out, console)
+        with ComfyServer() as server, ComfyClient(server.url) as client:
+            return demonstrate(client, arguments.photos, arguments.out, console)
     except (ComfyError, HostError) as error:
         console.print(str(error), style="red", markup=False)
         return 1
-    (arguments.out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
-    rows = [SheetRow.from_report(entry, arguments.photos, arguments.out) for entry in report["pictures"]]
-    if rows:
-        contact_sheet(rows).save(arguments.out / "contact_sheet.jpg", quality=90)
-    console.print(f"{len(rows)} pictures, contact_sheet.jpg and report.json are in {os.path.relpath(arguments.out)}")
-    changed = [entry["file"] for entry in report["pictures"] if entry["product_max_abs_error"] != 0]
-    if changed:
-        console.print(f"The product was changed in {', '.join(changed)}.", style="red", markup=False)
-    for name, reason in failures.items():
-        console.print(f"No picture for {name}: {reason}", style="red", markup=False)
-    return 1 if failures or changed else 0
 
 
 if __name__ == "__main__":
