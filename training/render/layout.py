@@ -21,8 +21,14 @@ class Slot:
 def slot(root: Path, half: str, seed: int, packshot: bool = False) -> Slot:
     name = f"{half}_{seed:07d}"
     if packshot:
-        return Slot(root / "packshots" / f"{name}.png", root / "packshots" / f"{name}_mask.png", root / "packshots" / f"{name}.json")
-    return Slot(root / "bg60k_imgs_i" / f"{name}.png", root / "bg60k_masks_i" / f"{name}.png", root / "factors" / f"{name}.json")
+        return Slot(
+            root / "packshots" / f"{name}.png",
+            root / "packshots" / f"{name}_mask.png",
+            root / "packshots" / f"{name}.json",
+        )
+    return Slot(
+        root / "bg60k_imgs_i" / f"{name}.png", root / "bg60k_masks_i" / f"{name}.png", root / "factors" / f"{name}.json"
+    )
 
 
 def prepare(root: Path) -> None:

@@ -130,7 +130,9 @@ def terrazzo(rng: random.Random) -> bpy.types.Material:
     cells.inputs["Scale"].default_value = rng.uniform(9, 15)
     shader.link(shader.placed((1, 1, 1), rng.uniform(0, 6)), cells.inputs["Vector"])
     base = (0.72, 0.69, 0.64)
-    chips = shader.ramp(cells.outputs["Color"], (0.0, (0.45, 0.16, 0.10)), (0.35, base), (0.62, (0.10, 0.14, 0.14)), (0.8, base))
+    chips = shader.ramp(
+        cells.outputs["Color"], (0.0, (0.45, 0.16, 0.10)), (0.35, base), (0.62, (0.10, 0.14, 0.14)), (0.8, base)
+    )
     chips.node.color_ramp.interpolation = "CONSTANT"
     shader.colour(chips)
     return shader.set(roughness=0.2).material

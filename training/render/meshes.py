@@ -1,4 +1,4 @@
-"""Bodies of revolution, boxes and small meshes. One unit is about a product's height; z is up, the camera looks along +y."""
+"""Bodies of revolution, boxes and small meshes. A product is about one unit high; z is up, the camera looks along +y."""
 
 from collections.abc import Sequence
 from math import cos, pi, sin
@@ -8,7 +8,9 @@ import bpy
 Profile = Sequence[tuple[float, float]]  # (radius, height), from the bottom up
 
 
-def mesh(name: str, vertices: list, faces: list, material: bpy.types.Material, uv: list | None = None, smooth: bool = True):
+def mesh(
+    name: str, vertices: list, faces: list, material: bpy.types.Material, uv: list | None = None, smooth: bool = True
+):
     data = bpy.data.meshes.new(name)
     data.from_pydata(vertices, [], faces)
     if uv is not None:
@@ -28,6 +30,7 @@ def rounded(profile: Profile, radius: float = 0.02, steps: int = 3) -> list[tupl
     """The profile with its inner corners rounded by quadratic curves."""
     points = [profile[0]]
     for before, corner, after in zip(profile, profile[1:], profile[2:], strict=False):
+
         def toward(end, corner=corner):
             dr, dz = end[0] - corner[0], end[1] - corner[1]
             length = max((dr * dr + dz * dz) ** 0.5, 1e-9)
@@ -95,11 +98,15 @@ def panel(width: float, height: float, centre: Sequence[float], material):
     cx, cy, cz = centre
     corners = [(-1, -1), (1, -1), (1, 1), (-1, 1)]
     vertices = [(cx + i * width / 2, cy, cz + k * height / 2) for i, k in corners]
-    return mesh("panel", vertices, [(0, 1, 2, 3)], material, [((i + 1) / 2, (k + 1) / 2) for i, k in corners], smooth=False)
+    return mesh(
+        "panel", vertices, [(0, 1, 2, 3)], material, [((i + 1) / 2, (k + 1) / 2) for i, k in corners], smooth=False
+    )
 
 
 def ball(radius: float, centre: Sequence[float], material, squash: float = 1.0, segments: int = 32):
-    profile = [(max(radius * sin(pi * i / 16), 1e-4), centre[2] + radius * squash * (1 - cos(pi * i / 16))) for i in range(17)]
+    profile = [
+        (max(radius * sin(pi * i / 16), 1e-4), centre[2] + radius * squash * (1 - cos(pi * i / 16))) for i in range(17)
+    ]
     body = lathe(profile, material, segments, bevel=0)
     body.location = (centre[0], centre[1], 0)
     return body
@@ -129,7 +136,11 @@ def leaf(length: float, width: float, material, bend: float = 0.25):
     vertices, faces = [], []
     for t, w in outline:
         z = -bend * length * t * t
-        vertices += [(t * length, -w * width / 2, z + 0.1 * w * width), (t * length, 0, z), (t * length, w * width / 2, z + 0.1 * w * width)]
+        vertices += [
+            (t * length, -w * width / 2, z + 0.1 * w * width),
+            (t * length, 0, z),
+            (t * length, w * width / 2, z + 0.1 * w * width),
+        ]
     for i in range(len(outline) - 1):
         a, b = 3 * i, 3 * i + 3
         faces += [(a, b, b + 1, a + 1), (a + 1, b + 1, b + 2, a + 2)]

@@ -34,11 +34,14 @@ def wrap(rng: random.Random, radius: float, z0: float, z1: float, arc: float = 2
 
 def mug(rng: random.Random, family: str) -> None:
     outside = finish(rng, paint(rng, saturation=(0.0, 0.8), value=(0.25, 0.95)))
-    top, base, height = {"straight": (0.36, 0.36, 0.82), "tapered": (0.40, 0.28, 0.78), "round": (0.33, 0.30, 0.74)}[family]
+    top, base, height = {"straight": (0.36, 0.36, 0.82), "tapered": (0.40, 0.28, 0.78), "round": (0.33, 0.30, 0.74)}[
+        family
+    ]
     middle = 0.44 if family == "round" else (top + base) / 2
     wall = 0.035
     lathe(
-        [(0.001, 0), (base, 0), (middle, height * 0.45), (top, height), (top - wall, height), (middle - wall, height * 0.45),
+        [(0.001, 0), (base, 0), (middle, height * 0.45), (top, height),
+         (top - wall, height), (middle - wall, height * 0.45),
          (base - wall, 0.05), (0.001, 0.05)], outside, bevel=0.05)  # fmt: skip
     lathe([(0.001, height * 0.88), (top - wall - 0.004, height * 0.88)], m.plain((0.06, 0.02, 0.008), 0.1), bevel=0)
     reach, z = rng.uniform(0.2, 0.27), height * 0.5
@@ -50,12 +53,33 @@ def mug(rng: random.Random, family: str) -> None:
 
 def sauce(rng: random.Random, family: str) -> None:
     content = paint(rng, saturation=(0.6, 1.0), value=(0.25, 0.8))
-    body = finish(rng, content) if family == "squeeze" or rng.random() < 0.5 else m.glass(m.mixed(content, (1, 1, 1), 0.2))
+    body = (
+        finish(rng, content) if family == "squeeze" or rng.random() < 0.5 else m.glass(m.mixed(content, (1, 1, 1), 0.2))
+    )
     r = rng.uniform(0.18, 0.23)
-    shoulder, neck, top = {"squeeze": (0.72, 0.07, 0.86), "glass": (0.62, 0.075, 0.98), "flask": (0.5, 0.07, 0.9)}[family]
+    shoulder, neck, top = {"squeeze": (0.72, 0.07, 0.86), "glass": (0.62, 0.075, 0.98), "flask": (0.5, 0.07, 0.9)}[
+        family
+    ]
     waist = r * 1.25 if family == "flask" else r
-    lathe([(0.001, 0), (r, 0), (waist, shoulder * 0.5), (r, shoulder), (neck, shoulder + 0.16), (neck, top), (0.001, top)], body, bevel=0.06)
-    cap = [(0.001, top), (neck * 1.3, top), (neck * (0.4 if family == "squeeze" else 1.3), top + 0.16), (0.001, top + 0.16)]
+    lathe(
+        [
+            (0.001, 0),
+            (r, 0),
+            (waist, shoulder * 0.5),
+            (r, shoulder),
+            (neck, shoulder + 0.16),
+            (neck, top),
+            (0.001, top),
+        ],
+        body,
+        bevel=0.06,
+    )
+    cap = [
+        (0.001, top),
+        (neck * 1.3, top),
+        (neck * (0.4 if family == "squeeze" else 1.3), top + 0.16),
+        (0.001, top + 0.16),
+    ]
     lathe(cap, cap_material(rng))
     if family != "flask":
         wrap(rng, r + 0.004, shoulder * 0.18, shoulder * 0.8)
@@ -87,7 +111,12 @@ def juice(rng: random.Random, family: str) -> None:
     w, d, h = {"gable": (0.46, 0.46, 0.78), "brick": (0.46, 0.3, 0.86), "slim": (0.32, 0.28, 1.0)}[family]
     card = m.plain(linear(colour), 0.4)
     box((w, d, h), (0, 0, 0), card, 0.012)
-    panel(w * 0.97, h * 0.96, (0, -d / 2 - 0.003, h / 2), m.picture(label_image(rng, w / h, colour if rng.random() < 0.6 else None)))
+    panel(
+        w * 0.97,
+        h * 0.96,
+        (0, -d / 2 - 0.003, h / 2),
+        m.picture(label_image(rng, w / h, colour if rng.random() < 0.6 else None)),
+    )
     if family == "gable":
         roof, z = 0.2, h
         x, y = w / 2, d / 2
@@ -105,13 +134,26 @@ def yoghurt(rng: random.Random, family: str) -> None:
     body = finish(rng, paint(rng, saturation=(0.0, 0.6), value=(0.6, 1.0)))
     top, base, h = {"cup": (0.32, 0.23, 0.72), "tub": (0.44, 0.36, 0.52), "pot": (0.33, 0.36, 0.6)}[family]
     lathe([(0.001, 0), (base, 0), (top, h), (0.001, h)], body)
-    lathe([(0.001, h), (top + 0.03, h), (top + 0.03, h + 0.035), (0.001, h + 0.04)], rng.choice((m.metal((0.8, 0.8, 0.82), 0.3), finish(rng, paint(rng)))))
+    lathe(
+        [(0.001, h), (top + 0.03, h), (top + 0.03, h + 0.035), (0.001, h + 0.04)],
+        rng.choice((m.metal((0.8, 0.8, 0.82), 0.3), finish(rng, paint(rng)))),
+    )
     at = lambda t: base + (top - base) * t + 0.004  # noqa: E731
-    lathe([(at(0.15), h * 0.15), (at(0.85), h * 0.85)], m.picture(label_image(rng, base * 2.6 / (h * 0.7))), arc=2.6, bevel=0)
+    lathe(
+        [(at(0.15), h * 0.15), (at(0.85), h * 0.85)],
+        m.picture(label_image(rng, base * 2.6 / (h * 0.7))),
+        arc=2.6,
+        bevel=0,
+    )
 
 
 def cream(rng: random.Random, family: str) -> None:
-    body = rng.choice((lambda: m.glass(m.mixed(paint(rng), (1, 1, 1), 0.5), 0.15), lambda: finish(rng, paint(rng, saturation=(0.0, 0.5), value=(0.5, 1.0)))))()
+    body = rng.choice(
+        (
+            lambda: m.glass(m.mixed(paint(rng), (1, 1, 1), 0.5), 0.15),
+            lambda: finish(rng, paint(rng, saturation=(0.0, 0.5), value=(0.5, 1.0))),
+        )
+    )()
     lid = cap_material(rng)
     if family == "cube":
         box((0.62, 0.62, 0.36), (0, 0, 0), body, 0.05)
@@ -121,7 +163,16 @@ def cream(rng: random.Random, family: str) -> None:
     r, h = rng.uniform(0.36, 0.44), rng.uniform(0.3, 0.42)
     lathe([(0.001, 0), (r * 0.9, 0), (r, 0.08), (r, h), (0.001, h)], body, bevel=0.05)
     top = 0.2 if family == "disc" else 0.3
-    lathe([(0.001, h), (r, h + 0.01), (r, h + top * 0.8), (0.001 if family == "dome" else r * 0.85, h + top), (0.001, h + top)], lid)
+    lathe(
+        [
+            (0.001, h),
+            (r, h + 0.01),
+            (r, h + top * 0.8),
+            (0.001 if family == "dome" else r * 0.85, h + top),
+            (0.001, h + top),
+        ],
+        lid,
+    )
     wrap(rng, r + 0.004, 0.1, h - 0.03, 1.8)
 
 
@@ -155,7 +206,11 @@ def candle(rng: random.Random, family: str) -> None:
         wrap(rng, r + 0.004, h * 0.18, h * 0.66, 1.7)
     lathe([(0.012, level), (0.010, level + 0.09)], m.plain((0.02, 0.015, 0.01)), segments=8, bevel=0)
     if rng.random() < 0.6:
-        lathe([(0.001, level + 0.08), (0.035, level + 0.13), (0.001, level + 0.26)], m.glowing((1.0, 0.55, 0.15), 12), segments=12)
+        lathe(
+            [(0.001, level + 0.08), (0.035, level + 0.13), (0.001, level + 0.26)],
+            m.glowing((1.0, 0.55, 0.15), 12),
+            segments=12,
+        )
 
 
 def tea(rng: random.Random, family: str) -> None:
@@ -177,14 +232,26 @@ def tea(rng: random.Random, family: str) -> None:
 
 
 def fruit(rng: random.Random, family: str) -> None:
-    hue = {"apple": rng.choice(((0.55, 0.03, 0.03), (0.25, 0.42, 0.05), (0.6, 0.35, 0.05))), "orange": (0.75, 0.25, 0.01), "pear": (0.42, 0.45, 0.06)}[family]
+    hue = {
+        "apple": rng.choice(((0.55, 0.03, 0.03), (0.25, 0.42, 0.05), (0.6, 0.35, 0.05))),
+        "orange": (0.75, 0.25, 0.01),
+        "pear": (0.42, 0.45, 0.06),
+    }[family]
     skin = m.speckled(rng, hue, 5.0 if family == "apple" else 40.0, 0.25, 0.05 if family == "apple" else 0.3, 0.3)
     if family == "apple":
-        lathe([(0.001, 0.05), (0.16, 0.0), (0.36, 0.18), (0.41, 0.45), (0.3, 0.68), (0.1, 0.68), (0.001, 0.58)], skin, bevel=0.2)
+        lathe(
+            [(0.001, 0.05), (0.16, 0.0), (0.36, 0.18), (0.41, 0.45), (0.3, 0.68), (0.1, 0.68), (0.001, 0.58)],
+            skin,
+            bevel=0.2,
+        )
     elif family == "orange":
         ball(0.4, (0, 0, 0), skin, 0.95)
     else:
-        lathe([(0.001, 0.02), (0.2, 0.0), (0.38, 0.25), (0.3, 0.5), (0.15, 0.72), (0.13, 0.86), (0.001, 0.9)], skin, bevel=0.2)
+        lathe(
+            [(0.001, 0.02), (0.2, 0.0), (0.38, 0.25), (0.3, 0.5), (0.15, 0.72), (0.13, 0.86), (0.001, 0.9)],
+            skin,
+            bevel=0.2,
+        )
     top = {"apple": 0.58, "orange": 0.74, "pear": 0.88}[family]
     tube([(0, 0, top), (0.02, 0, top + 0.08), (0.05, 0, top + 0.17)], 0.014, m.plain((0.1, 0.05, 0.02)))
     if rng.random() < 0.6:

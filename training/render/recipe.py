@@ -4,8 +4,8 @@ import random
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from .catalog import CATEGORIES, LIGHTS, OUTDOORS, PALETTE, PROPS, SURFACES, WALLS
 from .captions import caption
+from .catalog import CATEGORIES, LIGHTS, OUTDOORS, PALETTE, PROPS, SURFACES, WALLS
 
 Half = Literal["generic", "bound"]
 DEPTHS_OF_FIELD = {"deep": 0.0, "shallow": 0.045, "very shallow": 0.09}  # lens radius over focus distance

@@ -72,7 +72,12 @@ def wall(rng: random.Random, kind: str, colour: m.Colour, at: float, evening: bo
             x = -12 + 24 * i / (columns - 1)
             y = at + 0.09 * sin(pitch * x + phase) + 0.05 * sin(2.3 * pitch * x)
             vertices += [(x, y, 0), (x, y, 12)]
-        mesh("curtain", vertices, [(2 * i, 2 * i + 2, 2 * i + 3, 2 * i + 1) for i in range(columns - 1)], m.plain(colour, 0.8, sheen_weight=0.3))
+        mesh(
+            "curtain",
+            vertices,
+            [(2 * i, 2 * i + 2, 2 * i + 3, 2 * i + 1) for i in range(columns - 1)],
+            m.plain(colour, 0.8, sheen_weight=0.3),
+        )
     elif kind == "panelling":
         flat(at, m.plain(m.mixed(colour, (0, 0, 0), 0.6), 0.6))
         width = rng.uniform(0.12, 0.3)
@@ -81,7 +86,18 @@ def wall(rng: random.Random, kind: str, colour: m.Colour, at: float, evening: bo
             box((width * 0.86, 0.05, 12), (-6 + i * width, at - 0.03, 0), slat, 0.01)
     elif kind == "tiles":
         size = rng.uniform(0.22, 0.4)
-        flat(at, m.bricks(rng, colour, m.mixed(colour, (0.7, 0.7, 0.7), 0.6), size * rng.choice((1, 2)), size, 0.012, rng.choice((0.0, 0.5))))
+        flat(
+            at,
+            m.bricks(
+                rng,
+                colour,
+                m.mixed(colour, (0.7, 0.7, 0.7), 0.6),
+                size * rng.choice((1, 2)),
+                size,
+                0.012,
+                rng.choice((0.0, 0.5)),
+            ),
+        )
     elif kind == "brick":
         flat(at, m.bricks(rng, (0.32, 0.09, 0.05), (0.45, 0.42, 0.38), 0.42, 0.14, 0.016, 0.5))
     elif kind == "shelves":
@@ -145,7 +161,11 @@ def leaves(s: Scatter, accent: m.Colour) -> None:
     for _ in range(rng.randint(5, 9)):
         blade = leaf(rng.uniform(0.35, 0.75), rng.uniform(0.14, 0.26), green, rng.uniform(0.1, 0.5))
         blade.location = (x, y + 0.1, rng.uniform(0.02, 0.25))
-        blade.rotation_euler = (rng.uniform(-0.4, 0.4), -rng.uniform(0.1, 1.2), (0.0 if x > 0 else pi) + rng.uniform(-1.2, 1.2))
+        blade.rotation_euler = (
+            rng.uniform(-0.4, 0.4),
+            -rng.uniform(0.1, 1.2),
+            (0.0 if x > 0 else pi) + rng.uniform(-1.2, 1.2),
+        )
 
 
 def pebbles(s: Scatter, accent: m.Colour) -> None:
@@ -174,7 +194,11 @@ def citrus(s: Scatter, colour: m.Colour, radius: float, stretch: float) -> None:
         whole = ball(radius * rng.uniform(0.9, 1.1), (x, y, 0), skin)
         whole.scale = (stretch, 1, 1)
     x, y = s.around(radius)
-    half = lathe([(0.001, 0), (radius * 0.9, 0), (radius * 0.88, 0.05), (0.001, 0.055)], m.plain(m.mixed(colour, (1, 1, 0.8), 0.35), 0.3), 24)
+    half = lathe(
+        [(0.001, 0), (radius * 0.9, 0), (radius * 0.88, 0.05), (0.001, 0.055)],
+        m.plain(m.mixed(colour, (1, 1, 0.8), 0.35), 0.3),
+        24,
+    )
     half.location = (x, y, 0)
 
 
@@ -205,7 +229,9 @@ def vase(s: Scatter, accent: m.Colour) -> None:
     rng = s.rng
     x, y = s.beside(0.2)
     clay = m.plain(m.mixed(accent, (0.8, 0.75, 0.68), 0.4), 0.5)
-    body = lathe([(0.001, 0), (0.12, 0), (0.2, 0.25), (0.08, 0.5), (0.1, 0.56), (0.07, 0.54), (0.001, 0.3)], clay, 32, 0.1)
+    body = lathe(
+        [(0.001, 0), (0.12, 0), (0.2, 0.25), (0.08, 0.5), (0.1, 0.56), (0.07, 0.54), (0.001, 0.3)], clay, 32, 0.1
+    )
     body.location = (x, y + 0.1, 0)
     bark = m.plain((0.14, 0.08, 0.04), 0.8)
     for _ in range(rng.randint(3, 6)):
@@ -238,7 +264,12 @@ def arch(s: Scatter, accent: m.Colour) -> None:
     faces = []
     for i in range(len(outline) - 1):
         a, b = 4 * i, 4 * i + 4
-        faces += [(a, b, b + 2, a + 2), (a + 1, a + 3, b + 3, b + 1), (a, a + 1, b + 1, b), (a + 2, b + 2, b + 3, a + 3)]
+        faces += [
+            (a, b, b + 2, a + 2),
+            (a + 1, a + 3, b + 3, b + 1),
+            (a, a + 1, b + 1, b),
+            (a + 2, b + 2, b + 3, a + 3),
+        ]
     mesh("arch", vertices, faces, m.plain(accent, 0.6))
 
 
@@ -249,8 +280,13 @@ def gifts(s: Scatter, accent: m.Colour) -> None:
         x, y = s.beside(size * 0.6)
         paper, ribbon = m.plain(PALETTE[rng.choice(tuple(PALETTE))], 0.4), m.plain(accent, 0.25)
         turn = rng.uniform(-0.5, 0.5)
-        parts = [box((size, size, size * 0.8), (0, 0, 0), paper, 0.01), box((size * 0.16, size * 1.01, size * 0.81), (0, 0, 0), ribbon, 0),
-                 box((size * 1.01, size * 0.16, size * 0.81), (0, 0, 0), ribbon, 0), ball(size * 0.12, (0, 0, size * 0.8), ribbon)]  # fmt: skip
+        at, wide, thin = (0, 0, 0), size * 1.01, size * 0.16
+        parts = [
+            box((size, size, size * 0.8), at, paper, 0.01),
+            box((thin, wide, size * 0.81), at, ribbon, 0),
+            box((wide, thin, size * 0.81), at, ribbon, 0),
+            ball(size * 0.12, (0, 0, size * 0.8), ribbon),
+        ]
         for part in parts:
             part.location, part.rotation_euler = (x, y + 0.1, 0), (0, 0, turn)
 
@@ -296,7 +332,9 @@ def cloth(s: Scatter, accent: m.Colour) -> None:
             u, v = i / (n - 1) - 0.5, j / (n - 1) - 0.5
             z = 0.02 + 0.05 * (1 + sin(9 * u + phase + 3 * v)) * (0.6 + 0.4 * cos(6 * v))
             vertices.append((u * size, v * size * 0.8, z))
-    faces = [(i * n + j, (i + 1) * n + j, (i + 1) * n + j + 1, i * n + j + 1) for i in range(n - 1) for j in range(n - 1)]
+    faces = [
+        (i * n + j, (i + 1) * n + j, (i + 1) * n + j + 1, i * n + j + 1) for i in range(n - 1) for j in range(n - 1)
+    ]
     napkin = mesh("cloth", vertices, faces, m.plain(accent, 0.9))
     napkin.location, napkin.rotation_euler = (x0, y0, 0), (0, 0, rng.uniform(-0.6, 0.6))
 

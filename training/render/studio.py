@@ -2,7 +2,7 @@
 
 import random
 from dataclasses import dataclass
-from math import cos, pi, radians, sin, tan
+from math import cos, pi, radians, sin
 from pathlib import Path
 
 import bpy
@@ -28,7 +28,7 @@ class Quality:
 
 
 def render_scene(recipe: Recipe, picture: Path, mask: Path, quality: Quality) -> dict[str, list[float]]:
-    """Renders `recipe` to two PNG files; the mask is 255 where the product covers the pixel. Returns boxes in pixels."""
+    """Renders `recipe` to two PNG files; the mask is the product's coverage. Returns boxes as fractions of the frame."""
     rng = random.Random(f"scene-{recipe.half}-{recipe.seed}")
     product, radius, height = stand_product(rng, recipe)
     lift = build_scenery(rng, recipe, radius)
@@ -44,7 +44,12 @@ def render_packshot(recipe: Recipe, picture: Path, mask: Path, quality: Quality)
     """The same product on a white studio sweep, as sellers photograph it."""
     rng = random.Random(f"scene-{recipe.half}-{recipe.seed}")
     product, radius, height = stand_product(rng, recipe)
-    white = mesh("sweep", [(-40, -20, 0), (40, -20, 0), (40, 40, 0), (-40, 40, 0)], [(0, 1, 2, 3)], m.plain((0.95, 0.95, 0.95), 0.9))
+    white = mesh(
+        "sweep",
+        [(-40, -20, 0), (40, -20, 0), (40, 40, 0), (-40, 40, 0)],
+        [(0, 1, 2, 3)],
+        m.plain((0.95, 0.95, 0.95), 0.9),
+    )
     aim_camera(recipe, 0.0, radius, height)
     world((1.0, 1.0, 1.0), 1.15)
     area(Vector((-2.2, -2.0, 3.2)), 3.0, 90, (1, 1, 1))
@@ -104,7 +109,11 @@ def horizon_world(low: m.Colour, high: m.Colour, strength: float) -> None:
     world(high, strength)
     tree = bpy.context.scene.world.node_tree
     nodes, links = tree.nodes, tree.links
-    split, ramp, where = nodes.new("ShaderNodeSeparateXYZ"), nodes.new("ShaderNodeValToRGB"), nodes.new("ShaderNodeTexCoord")
+    split, ramp, where = (
+        nodes.new("ShaderNodeSeparateXYZ"),
+        nodes.new("ShaderNodeValToRGB"),
+        nodes.new("ShaderNodeTexCoord"),
+    )
     ramp.color_ramp.elements[0].color = (*low, 1)
     ramp.color_ramp.elements[1].color = (*high, 1)
     ramp.color_ramp.elements[1].position = 0.4
@@ -137,7 +146,9 @@ def light_scene(rng: random.Random, recipe: Recipe) -> None:
     light, outdoors = recipe.light, recipe.wall in OUTDOORS
     ambient = {"moody": 0.20, "evening": 0.34, "window": 0.40}.get(light, 0.60)
     if outdoors:
-        low, high = ((1.0, 0.62, 0.36), (0.35, 0.36, 0.55)) if light == "evening" else ((0.75, 0.86, 1.0), (0.22, 0.45, 0.85))
+        low, high = (
+            ((1.0, 0.62, 0.36), (0.35, 0.36, 0.55)) if light == "evening" else ((0.75, 0.86, 1.0), (0.22, 0.45, 0.85))
+        )
         horizon_world(low, high, 0.9 if light == "evening" else 1.1)
     else:
         world((1.0, 0.86, 0.72) if light == "evening" else (0.95, 0.97, 1.0), ambient)
@@ -171,7 +182,12 @@ def window_bars(rng: random.Random, direction: Vector) -> None:
             if size[0] == 12.0 and i % 2:
                 continue
             x, y = size[0] / 2, size[1] / 2
-            strip = mesh("bar", [(offset[0] + a * x, offset[1] + b * y, 0) for a, b in ((-1, -1), (1, -1), (1, 1), (-1, 1))], [(0, 1, 2, 3)], black)
+            strip = mesh(
+                "bar",
+                [(offset[0] + a * x, offset[1] + b * y, 0) for a, b in ((-1, -1), (1, -1), (1, 1), (-1, 1))],
+                [(0, 1, 2, 3)],
+                black,
+            )
             strip.location, strip.rotation_euler = centre, rotation
             strip.visible_camera = strip.visible_glossy = strip.visible_diffuse = strip.visible_transmission = False
 

@@ -1,4 +1,4 @@
-"""One rendering process: `python -m training.render.worker` reads a job a line from standard input, answers a line each.
+"""One rendering process: `python -m training.render.worker` a job a line on standard input, an answer a line.
 
 A process of its own, since Blender keeps state per process and a crash must cost one picture only.
 """

@@ -1,0 +1,165 @@
+"""What every trainer shares: settings from one TOML file, resumable state in safetensors, EMA, logs, a progress bar.
+
+Randomness comes from `Run.generator`, which is seeded by the step number: a run that was killed and resumed draws the
+numbers it would have drawn, so its curve is the same.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from bg_core.errors import ProductBackgroundError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The common part of a run's TOML file; the rest is the trainer's own and comes as `options`."""
+
+    seed: int
+    steps: int
+    batch: int
+    learning_rate: float
+    warmup: int
+    ema: float
+    minutes_between_saves: float
+    options: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, path: Path) -> Settings:
+        values = tomllib.loads(path.read_text())
+        options = values.pop("options", {})
+        known = set(cls.__dataclass_fields__) - {"options"}
+        if unknown := sorted(set(values) - known):
+            raise ProductBackgroundError(f"{path}: unknown settings {', '.join(unknown)}; known are {sorted(known)}.")
+        if missing := sorted(known - set(values)):
+            raise ProductBackgroundError(f"{path}: settings {', '.join(missing)} are missing.")
+        return cls(**values, options=options)
+
+
+class Run:
+    """Trains `modules` jointly and keeps an exponential moving average of them.
+
+    The folder holds `latest.safetensors` (modules, averages, optimiser, step; written to a temporary name, then
+    renamed) and TensorBoard's log.
+    """
+
+    def __init__(self, folder: Path, settings: Settings, modules: Mapping[str, nn.Module]) -> None:
+        self.folder, self.settings, self.modules = folder, settings, dict(modules)
+        self.step = 0
+        self.parameters = {f"{m}.{n}": p for m, module in modules.items() for n, p in module.named_parameters()}
+        self.average = {name: p.detach().clone() for name, p in self.parameters.items()}
+        self.optimizer = torch.optim.AdamW(
+            self.parameters.values(), lr=settings.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        self.state_file = folder / "latest.safetensors"
+        if self.state_file.exists():
+            self._resume()
+
+    @property
+    def generator(self) -> torch.Generator:
+        """A fresh generator for the present step."""
+        return torch.Generator().manual_seed(self.settings.seed * 1_000_003 + self.step)
+
+    def learning_rate(self) -> float:
+        """Linear warm-up, then a cosine down to a twentieth."""
+        s = self.settings
+        if self.step < s.warmup:
+            return s.learning_rate * (self.step + 1) / s.warmup
+        progress = min(1.0, (self.step - s.warmup) / max(1, s.steps - s.warmup))
+        return s.learning_rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * progress)))
+
+    def train(
+        self,
+        loss_of: Callable[[torch.Generator], dict[str, Tensor]],
+        sample: Callable[[], None],
+        log: bool = True,
+    ) -> None:
+        """Runs to `settings.steps`. `loss_of` returns named losses, one called `loss`; `sample` draws sheets."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        writer = SummaryWriter(str(self.folder / "log"), purge_step=self.step) if log else None
+        saved = time.monotonic()
+        bar = tqdm(total=self.settings.steps, initial=self.step, unit="step", mininterval=5, smoothing=0.05)
+        while self.step < self.settings.steps:
+            rate = self.learning_rate()
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            losses = loss_of(self.generator)
+            losses["loss"].backward()
+            norm = nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
+            self.step += 1
+            self._update_average()
+            bar.update()
+            if self.step % 20 == 0:
+                values = {name: float(value) for name, value in losses.items()}
+                if not math.isfinite(values["loss"]):
+                    raise ProductBackgroundError(
+                        f"The loss is {values['loss']} at step {self.step}; lower the learning rate."
+                    )
+                bar.set_postfix({k: f"{v:.4f}" for k, v in values.items()}, refresh=False)
+                if writer:
+                    for name, value in (values | {"rate": rate, "gradient_norm": float(norm)}).items():
+                        writer.add_scalar(name, value, self.step)
+            if time.monotonic() - saved > 60 * self.settings.minutes_between_saves:
+                self.save()
+                sample()
+                saved = time.monotonic()
+        bar.close()
+        self.save()
+        sample()
+        if writer:
+            writer.close()
+
+    def swap_average(self) -> None:
+        """Exchanges the weights with their average; calling it again puts them back."""
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                kept = parameter.detach().clone()
+                parameter.copy_(self.average[name])
+                self.average[name].copy_(kept)
+
+    def save(self) -> None:
+        state = {f"module.{name}": p.detach() for name, p in self.parameters.items()}
+        state |= {f"average.{name}": value for name, value in self.average.items()}
+        names = list(self.parameters)
+        for index, entry in self.optimizer.state_dict()["state"].items():
+            state |= {f"optimizer.{names[index]}.{key}": torch.as_tensor(value) for key, value in entry.items()}
+        temporary = self.state_file.with_suffix(".part")
+        save_file({k: v.contiguous() for k, v in state.items()}, temporary, {"step": json.dumps(self.step)})
+        temporary.replace(self.state_file)
+
+    def _resume(self) -> None:
+        with safe_open(str(self.state_file), "pt") as file:
+            self.step = json.loads(file.metadata()["step"])
+            state: dict[int, dict[str, Tensor]] = {}
+            with torch.no_grad():
+                for index, (name, parameter) in enumerate(self.parameters.items()):
+                    parameter.copy_(file.get_tensor(f"module.{name}"))
+                    self.average[name].copy_(file.get_tensor(f"average.{name}"))
+                    keys = ("step", "exp_avg", "exp_avg_sq")
+                    state[index] = {key: file.get_tensor(f"optimizer.{name}.{key}") for key in keys}
+        self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        tqdm.write(f"resumed {self.state_file} at step {self.step}")
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        # a short memory at first, so that the average does not hold on to the random start
+        decay = min(self.settings.ema, (1 + self.step) / (10 + self.step))
+        averages, values = list(self.average.values()), list(self.parameters.values())
+        torch._foreach_lerp_(averages, [v.detach() for v in values], 1 - decay)

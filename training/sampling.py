@@ -1,0 +1,38 @@
+"""A plain DDIM sampler for sheets drawn while training; the product itself samples with ComfyUI's KSampler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from bg_core.base import alphas_cumprod, inpainting_input
+
+
+@torch.no_grad()
+def ddim(
+    predict: Callable[[Tensor, Tensor, Tensor], Tensor],
+    noise: Tensor,
+    mask: Tensor,
+    masked: Tensor,
+    text: Tensor,
+    empty: Tensor,
+    steps: int = 20,
+    guidance: float = 3.0,
+) -> Tensor:
+    """Latents [B,C,h,w] from `noise`, trailing timesteps. `predict(input [2B,2C+1,h,w], t [2B], context)` gives v."""
+    alpha_bar = alphas_cumprod().float()
+    times = torch.linspace(len(alpha_bar) - 1, 0, steps + 1).round().long()
+    x = noise
+    for now, then in pairwise(times):
+        a, b = alpha_bar[now], alpha_bar[then] if then > 0 else torch.tensor(1.0)
+        rows = inpainting_input(x, mask, masked)
+        v = predict(torch.cat([rows, rows]), now.expand(2 * len(x)), torch.cat([text, empty]))
+        with_text, without = v.chunk(2)
+        v = without + guidance * (with_text - without)
+        clean = a.sqrt() * x - (1 - a).sqrt() * v
+        eps = a.sqrt() * v + (1 - a).sqrt() * x
+        x = b.sqrt() * clean + (1 - b).sqrt() * eps
+    return x
