@@ -84,8 +84,8 @@ def job_of(seed: int, place: Slot, options: argparse.Namespace) -> dict:
     }  # fmt: skip
 
 
-def main() -> int:
-    options = parse()
+def main(arguments: list[str] | None = None) -> int:
+    options = parse(arguments)
     prepare(options.out)
     slots = {seed: slot(options.out, options.half, seed, options.packshots) for seed in options.seed_range}
     jobs = [job_of(seed, place, options) for seed, place in slots.items() if not place.done]

@@ -1,4 +1,4 @@
-"""Bodies of revolution, boxes and small meshes. A product is about one unit high; z is up, the camera looks along +y."""
+"""Bodies of revolution, boxes and small meshes. A product is about one unit high; z is up."""
 
 from collections.abc import Sequence
 from math import cos, pi, sin

@@ -28,7 +28,7 @@ class Quality:
 
 
 def render_scene(recipe: Recipe, picture: Path, mask: Path, quality: Quality) -> dict[str, list[float]]:
-    """Renders `recipe` to two PNG files; the mask is the product's coverage. Returns boxes as fractions of the frame."""
+    """Renders `recipe` to two PNG files; the mask is the product's coverage. Returns boxes over the frame."""
     rng = random.Random(f"scene-{recipe.half}-{recipe.seed}")
     product, radius, height = stand_product(rng, recipe)
     lift = build_scenery(rng, recipe, radius)

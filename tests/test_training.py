@@ -1,0 +1,168 @@
+"""Trainers: the data they refuse, the state they resume, the autoencoder's exact encoder, and a few real steps."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from bg_core.autoencoder import Autoencoder
+from bg_core.errors import ProductBackgroundError
+from training import train_base, train_vae
+from training.data import read_records
+from training.export import load_base
+from training.export_run import export_run
+from training.pca import fit, write_encoder
+from training.picture_metrics import psnr, psnr_edges, sharpness
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Forty small pictures in BG60k's layout: coloured discs on graded grounds."""
+    generator = np.random.default_rng(0)
+    for folder in ("bg60k_imgs_i", "bg60k_masks_i", "factors"):
+        (tmp_path / folder).mkdir()
+    y, x = np.mgrid[:64, :64]
+    lines = []
+    for i in range(40):
+        disc = ((x - 32) ** 2 + (y - 34) ** 2 < (10 + i % 8) ** 2)[..., None]
+        ground = (y / 64)[..., None] * generator.uniform(0, 255, 3)
+        picture = np.where(disc, generator.uniform(0, 255, 3), ground).astype(np.uint8)
+        Image.fromarray(picture).save(tmp_path / "bg60k_imgs_i" / f"{i:02d}.png")
+        Image.fromarray(disc[..., 0].astype(np.uint8) * 255).save(tmp_path / "bg60k_masks_i" / f"{i:02d}.png")
+        (tmp_path / "factors" / f"{i:02d}.json").write_text(
+            json.dumps({"caption": "a mug on oak, soft light from the left"})
+        )
+        lines.append(f"{i:02d}.png, mug\n")
+    (tmp_path / "bg60k_info.txt").write_text("".join(lines))
+    return tmp_path
+
+
+def test_all_bad_records_are_reported_at_once(data: Path):
+    (data / "bg60k_imgs_i" / "03.png").unlink()
+    Image.new("L", (64, 64)).save(data / "bg60k_masks_i" / "05.png")
+    Image.new("L", (32, 64), 255).save(data / "bg60k_masks_i" / "07.png")
+    (data / "bg60k_imgs_i" / "09.png").write_bytes(b"not a picture")
+    listing = data / "bg60k_info.txt"
+    listing.write_text(listing.read_text() + "00.png, mug\nno comma here\n")
+    with pytest.raises(ProductBackgroundError) as error:
+        read_records(data)
+    message = str(error.value)
+    for part in (
+        "6 bad records",
+        "03.png is missing",
+        "05.png is an empty mask",
+        "32x64",
+        "can't be read",
+        "listed twice",
+    ):
+        assert part in message
+    assert "no comma here" in message
+
+
+def test_a_missing_data_set_names_the_command_that_renders_one(tmp_path: Path):
+    with pytest.raises(ProductBackgroundError, match="python -m training.render"):
+        read_records(tmp_path)
+
+
+def test_the_encoder_is_the_projection_and_pca_is_optimal():
+    images = torch.randint(0, 256, (6, 3, 64, 64), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    images[:, :, ::2] = images[:, :, 1::2]  # some structure
+    projection = fit(images, 16, patches=4000)
+    model = Autoencoder()
+    write_encoder(projection, model)
+    pictures = images.float() / 255
+    assert torch.allclose(model.encode(pictures), projection.encode(pictures), atol=1e-4)
+    latents = projection.encode(pictures)
+    error = ((projection.decode(latents) - pictures) ** 2).mean()
+    for _ in range(3):
+        shifted = projection.decode(latents + 0.05 * torch.randn(latents.shape))
+        assert ((shifted - pictures) ** 2).mean() > error
+    assert latents.var((0, 2, 3)).mean() == pytest.approx(1.0, abs=0.2)
+
+
+def test_metrics_fall_when_pictures_get_worse():
+    picture = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    where = torch.ones(2, 1, 64, 64)
+    blurred = torch.nn.functional.avg_pool2d(picture, 3, stride=1, padding=1)
+    slightly = picture + 0.01 * torch.randn(picture.shape, generator=torch.Generator().manual_seed(1))
+    assert (psnr(slightly, picture, where) > psnr(blurred, picture, where) + 10).all()
+    assert psnr(slightly, picture, where).mean() == pytest.approx(40, abs=0.3)
+    assert (psnr_edges(blurred, picture, where) < psnr(blurred, picture, where)).all()
+    assert (sharpness(blurred, picture, where) < 0.6).all() and sharpness(picture, picture, where).allclose(
+        torch.ones(2)
+    )
+
+
+def toml(path: Path, steps: int, options: str) -> Path:
+    path.write_text(
+        f"seed = 1\nsteps = {steps}\nbatch = 2\nlearning_rate = 1e-3\nwarmup = 2\nema = 0.9\n"
+        f"minutes_between_saves = 1000\n[options]\n{options}"
+    )
+    return path
+
+
+VAE = "crop = 32\ngradient = 0.5\nlatent_noise = 0.03\n"
+BASE = (
+    "small = 32\nlarge = 64\nlarge_share = 0.5\ndrop_caption = 0.1\ndrop_words = 0.03\nproduct_weight = 0.3\n"
+    "snr_gamma = 5.0\nweight_floor = 0.2\n"
+)
+
+
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    config = toml(tmp_path / "vae.toml", 4, VAE)
+    arguments = ["--data", str(data), "--config", str(config)]
+    train_vae.main([*arguments, "--out", str(tmp_path / "whole")])
+
+    class Killed(Exception):
+        pass
+
+    honest = train_vae.crops
+    calls = iter(range(100))
+
+    def killed(*values):
+        if next(calls) == 2:
+            raise Killed
+        return honest(*values)
+
+    # the first half runs under the same schedule, saves at every step, and is killed before its third
+    monkeypatch.setattr(train_vae, "crops", killed)
+    eager = tmp_path / "eager.toml"
+    eager.write_text(config.read_text().replace("= 1000", "= 0.0"))
+    with pytest.raises(Killed):
+        train_vae.main(["--data", str(data), "--config", str(eager), "--out", str(tmp_path / "parts")])
+    monkeypatch.setattr(train_vae, "crops", honest)
+    train_vae.main([*arguments, "--out", str(tmp_path / "parts")])
+
+    whole, parts = (load_file(tmp_path / run / "latest.safetensors") for run in ("whole", "parts"))
+    assert whole.keys() == parts.keys()
+    for key, value in whole.items():
+        assert torch.allclose(value, parts[key], atol=1e-6), key
+
+
+def test_vae_then_base_then_one_checkpoint(data: Path, tmp_path: Path):
+    vae, base = tmp_path / "vae", tmp_path / "base"
+    train_vae.main(["--data", str(data), "--out", str(vae), "--config", str(toml(tmp_path / "v.toml", 2, VAE))])
+    train_base.main(
+        [
+            "--data",
+            str(data),
+            "--autoencoder",
+            str(vae),
+            "--out",
+            str(base),
+            "--config",
+            str(toml(tmp_path / "b.toml", 2, BASE)),
+        ]
+    )
+    target = export_run(base, vae, data, tmp_path / "base.safetensors")
+    loaded, header = load_base(target)
+    assert header.training["steps"] == 2 and header.training["pictures"] == 38
+    trained = load_file(base / "latest.safetensors")["average.unet.conv_in.weight"]
+    assert torch.allclose(loaded.unet.conv_in.weight, trained, atol=1e-3)
+    assert target.stat().st_size < 45e6
