@@ -280,11 +280,11 @@ def toy(rng: random.Random, family: str) -> None:
                 disc.location, disc.rotation_euler = (x, y, 0.14), (pi / 2, 0, 0)
     else:
         box((0.42, 0.3, 0.42), (0, 0, 0.22), lacquer(), 0.05)
-        box((0.32, 0.28, 0.26), (0, 0, 0.68), lacquer(), 0.06)
+        box((0.32, 0.28, 0.26), (0, 0, 0.63), lacquer(), 0.06)
         for x in (-1, 1):
             box((0.13, 0.16, 0.24), (x * 0.13, 0, 0), lacquer(), 0.03)
-            box((0.1, 0.14, 0.36), (x * 0.28, 0, 0.26), lacquer(), 0.03)
-            ball(0.045, (x * 0.08, -0.15, 0.77), m.plain((0.01, 0.01, 0.01), 0.1))
+            box((0.1, 0.14, 0.36), (x * 0.265, 0, 0.26), lacquer(), 0.03)
+            ball(0.045, (x * 0.08, -0.15, 0.72), m.plain((0.01, 0.01, 0.01), 0.1))
 
 
 def soap(rng: random.Random, family: str) -> None:

@@ -1,7 +1,7 @@
 """Camera, light and rendering of one recipe: a picture and the exact coverage mask of its product."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import cos, pi, radians, sin
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from .catalog import OUTDOORS
 from .meshes import mesh
 from .products import BUILDERS
 from .recipe import DEPTHS_OF_FIELD, Recipe
-from .scenery import build_scenery
+from .scenery import build_scenery, wall
 
 SENSOR = 36.0  # mm
 
@@ -41,20 +41,16 @@ def render_scene(recipe: Recipe, picture: Path, mask: Path, quality: Quality) ->
 
 
 def render_packshot(recipe: Recipe, picture: Path, mask: Path, quality: Quality) -> dict[str, list[float]]:
-    """The same product on a white studio sweep, as sellers photograph it."""
+    """The same product on a white studio sweep, centred and filling the frame, as sellers photograph it."""
     rng = random.Random(f"scene-{recipe.half}-{recipe.seed}")
     product, radius, height = stand_product(rng, recipe)
-    white = mesh(
-        "sweep",
-        [(-40, -20, 0), (40, -20, 0), (40, 40, 0), (-40, 40, 0)],
-        [(0, 1, 2, 3)],
-        m.plain((0.95, 0.95, 0.95), 0.9),
-    )
-    aim_camera(recipe, 0.0, radius, height)
-    world((1.0, 1.0, 1.0), 1.15)
-    area(Vector((-2.2, -2.0, 3.2)), 3.0, 90, (1, 1, 1))
-    area(Vector((2.6, -1.2, 2.2)), 2.0, 40, (1, 1, 1))
-    return shoot(product, [white], picture, mask, quality)
+    wall(rng, "seamless", (0.93, 0.93, 0.93), at=3.0, evening=False)
+    sweep = [body for body in bpy.context.scene.objects if body.type == "MESH" and body not in product]
+    aim_camera(replace(recipe, shift_x=0.0, shift_y=0.0, fill=0.74, depth_of_field="deep"), 0.0, radius, height)
+    world((1.0, 1.0, 1.0), 0.62)
+    area(Vector((-2.2, -2.0, 3.2)), 2.0, 150, (1, 1, 1))
+    area(Vector((2.6, -1.2, 1.6)), 1.0, 25, (1, 1, 1))
+    return shoot(product, sweep, picture, mask, quality)
 
 
 def stand_product(rng: random.Random, recipe: Recipe) -> tuple[list, float, float]:
