@@ -13,6 +13,8 @@ from tqdm import tqdm
 
 from .layout import Slot, prepare, slot, write_list
 
+PICTURES_PER_PROCESS = 80  # Blender slows down over hundreds of scenes; a fresh process costs three seconds
+
 
 def seed_range(text: str) -> range:
     try:
@@ -46,26 +48,27 @@ def run(jobs: list[dict], workers: int) -> list[dict]:
     progress = tqdm(total=len(jobs), unit="picture", desc="rendering", mininterval=2)
 
     def feed() -> None:
-        process = None
+        process, drawn = None, 0
         while True:
             try:
                 job = queue.get_nowait()
             except Empty:
                 break
             if process is None or process.poll() is not None:
-                process = subprocess.Popen(
-                    [sys.executable, "-m", "training.render.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                    text=True, bufsize=1,
-                )  # fmt: skip
+                command = [sys.executable, "-m", "training.render.worker"]
+                process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+                drawn = 0
             process.stdin.write(json.dumps(job) + "\n")
             line = process.stdout.readline()
             answer = json.loads(line) if line else {"seed": job["seed"], "error": f"worker died ({process.wait()})"}
             if answer["error"]:
                 failures.append(answer)
             progress.update()
+            drawn += 1
+            if drawn == PICTURES_PER_PROCESS:
+                retire(process)
         if process is not None:
-            process.stdin.close()
-            process.wait()
+            retire(process)
 
     threads = [threading.Thread(target=feed) for _ in range(min(workers, len(jobs)))]
     for thread in threads:
@@ -74,6 +77,11 @@ def run(jobs: list[dict], workers: int) -> list[dict]:
         thread.join()
     progress.close()
     return failures
+
+
+def retire(process: subprocess.Popen) -> None:
+    process.stdin.close()
+    process.wait()
 
 
 def job_of(seed: int, place: Slot, options: argparse.Namespace) -> dict:
