@@ -86,6 +86,7 @@ class ComfyServer:
         *,
         port: int = 0,
         cpu: bool = shutil.which("nvidia-smi") is None,
+        threads: int | None = None,
         start_limit: float = 180.0,
     ) -> None:
         self._temporary = None if base else tempfile.TemporaryDirectory(prefix="product-background-")
@@ -95,6 +96,7 @@ class ComfyServer:
         self.log_path = self.base / "comfyui.log"
         self.process: subprocess.Popen[bytes] | None = None
         self._cpu = cpu
+        self._threads = threads
         self._start_limit = start_limit
 
     def __enter__(self) -> ComfyServer:
@@ -127,6 +129,10 @@ class ComfyServer:
         # The pack must not be importable by chance, and nothing may be downloaded behind the user's back.
         environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
         environment |= {"PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1"}
+        # Threads that spin while they wait for each other make a busy machine many times slower.
+        environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        if self._threads:
+            environment["OMP_NUM_THREADS"] = str(self._threads)
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.base, env=environment,

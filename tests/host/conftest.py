@@ -32,7 +32,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyServer]:
     save_file({"weight": torch.zeros(4, 4)}, checkpoints / "foreign.safetensors")
     if not (ROOT / "models" / "checkpoints" / BASE_NAME).is_file():
         (checkpoints / BASE_NAME).write_bytes(whole)
-    with ComfyServer(base, cpu=True) as running:
+    with ComfyServer(base, cpu=True, threads=1) as running:
         yield running
 
 
