@@ -142,7 +142,8 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
     whole, parts = (load_file(tmp_path / run / "latest.safetensors") for run in ("whole", "parts"))
     assert whole.keys() == parts.keys()
     for key, value in whole.items():
-        assert torch.allclose(value, parts[key], atol=1e-6), key
+        # threads sum in any order; a lost optimiser state or generator would show at the learning rate, 1e-3
+        assert torch.allclose(value, parts[key], atol=1e-5), key
 
 
 def test_vae_then_base_then_one_checkpoint(data: Path, tmp_path: Path):
