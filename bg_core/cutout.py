@@ -18,6 +18,7 @@ from .errors import ProductBackgroundError
 WORK_SIDE = 1000
 MIN_BORDER = 0.3
 MAX_NOISE = 4.0
+BLEED = 6
 
 _ADVICE = "Give a product mask, or a photograph with alpha or on a plain background with some room around the product."
 
@@ -61,7 +62,7 @@ def cut_out(rgb: np.ndarray) -> Cutout:
         size = (max(1, round(width / shrink)), max(1, round(height / shrink)))
         work = np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BOX))
     model = fit_background(work)
-    product, model = _product_region(work, model)
+    product, model = _product_region(work, model, reach=max(1, round(BLEED / shrink)))
     background = model.render(height, width)
     if shrink > 1:
         enlarged = Image.fromarray(product.astype(np.uint8) * 255).resize((width, height), Image.Resampling.BILINEAR)
@@ -138,32 +139,38 @@ def _terms(x: np.ndarray, y: np.ndarray, order: int) -> np.ndarray:
     return np.stack([x**i * y**j for i, j in powers], axis=1)
 
 
-def _product_region(rgb: np.ndarray, model: BackgroundModel) -> tuple[np.ndarray, BackgroundModel]:
+def _product_region(rgb: np.ndarray, model: BackgroundModel, reach: int) -> tuple[np.ndarray, BackgroundModel]:
     """bool [H, W]: everything that the flood from the border doesn't reach, without specks; and the better model."""
     from scipy import ndimage
 
     # A median takes JPEG's ringing off the background and leaves edges where they are.
     calm = ndimage.median_filter(rgb, size=(3, 3, 1)).astype(np.float32)
     lab = rgb_to_lab(calm)
-    ground = _flood(_near(lab, model), _rim(lab.shape[:2]), gap=1)
+    ground = _flood(_near(lab, model, reach), _rim(lab.shape[:2]), gap=1)
     model = _refit(rgb, ground)
-    near = _near(lab, model)
+    near = _near(lab, model, reach)
     ground = _flood(near, _rim(near.shape), gap=1)
     tint = _shaded(lab, model)
     shadow = tint & _gentle(lab, model, ground)
     # Shadow is entered through wide openings only: a white box must not drain through a weak spot of its outline.
-    background = ground | _flood(ground | shadow, ground, gap=max(2, round(0.012 * max(near.shape))))
+    background = ground | _flood(ground | shadow, ground, gap=max(2, round(0.015 * max(near.shape))))
     product = ndimage.binary_fill_holes(~background)
     product = _tidy(product, tint)
     height, width = near.shape
     distance = np.linalg.norm(lab - rgb_to_lab(model.render(height, width)), axis=2)
-    return _without_specks(product, distance), model
+    return _without_specks(product, distance, model.noise), model
 
 
-def _near(lab: np.ndarray, model: BackgroundModel) -> np.ndarray:
+def _near(lab: np.ndarray, model: BackgroundModel, reach: int) -> np.ndarray:
     """bool [H, W]: pixels that look like the background themselves and whose weakly differing neighbours do so on
-    average. The average tells a white box (a little off everywhere) from JPEG noise on white (off to both sides)."""
+    average. `reach`: how many pixels far a colour may bleed. The average tells a white box (a little off everywhere) from JPEG noise on white (off to both sides)."""
+    from scipy import ndimage
+
     offset = lab - rgb_to_lab(model.render(*lab.shape[:2]))
+    # JPEG keeps colour at half resolution: a strong one bleeds some pixels out, while lightness stays in place.
+    chroma = np.linalg.norm(offset[..., 1:], axis=2)
+    bleed = (1 - 0.35 * ndimage.maximum_filter(chroma, 2 * reach + 1) / np.maximum(chroma, 1e-3)).clip(0, 1)
+    offset[..., 1:] *= bleed[..., None]
     weak = np.linalg.norm(offset, axis=2) < 4.0 + 3 * model.noise
     mean = smooth(offset, weak, 1.5)
     return weak & (np.linalg.norm(mean, axis=2) < 1.2 + 2 * model.noise)
@@ -186,11 +193,10 @@ def _gentle(lab: np.ndarray, model: BackgroundModel, ground: np.ndarray) -> np.n
     depth = rgb_to_lab(model.render(*lab.shape[:2]))[..., 0] - lab[..., 0]
     # Beyond the picture lies plain background: a product that is cut off there ends in a step, not in a shadow.
     slope = luminance_slope(ndimage.gaussian_filter(np.pad(depth, 2), 0.7))[2:-2, 2:-2]
-    # Products stand: sharp contact shadows lie low, and only very soft ones climb a wall.
+    # Products stand: shadow lies low. Higher up, a smooth pale area is the product far more often than its shadow.
     rows = np.nonzero(~ground)[0]
-    low = (np.arange(lab.shape[0]) > (np.quantile(rows, 0.6) if len(rows) else 0))[:, None]
-    allowed = np.where(low, 0.4 + 0.28 * depth, 0.4 + 0.1 * depth)
-    return slope < np.minimum(allowed, np.where(low, 4.5, 2.0)) + 0.5 * model.noise
+    low = (np.arange(lab.shape[0]) > (np.quantile(rows, 0.65) if len(rows) else 0))[:, None]
+    return low & (slope < np.minimum(0.4 + 0.28 * depth, 4.5) + 0.5 * model.noise)
 
 
 def _tidy(product: np.ndarray, tint: np.ndarray) -> np.ndarray:
@@ -227,7 +233,7 @@ def _flood(passable: np.ndarray, seeds: np.ndarray, gap: int) -> np.ndarray:
     return ndimage.binary_dilation(reached[labels], iterations=gap + 1, mask=passable)
 
 
-def _without_specks(product: np.ndarray, distance: np.ndarray) -> np.ndarray:
+def _without_specks(product: np.ndarray, distance: np.ndarray, noise: float) -> np.ndarray:
     """Keeps the pieces that are large beside the largest one and clearly not background."""
     from scipy import ndimage
 
@@ -237,7 +243,7 @@ def _without_specks(product: np.ndarray, distance: np.ndarray) -> np.ndarray:
     index = np.arange(1, count + 1)
     area = ndimage.sum_labels(product, labels, index)
     contrast = ndimage.maximum(distance, labels, index)
-    keep = (area >= 0.01 * area.max()) & (area >= 12) & (contrast > 6.0)
+    keep = (area >= 0.01 * area.max()) & (area >= 12) & (contrast > 3.0 + 2 * noise)
     if not keep.any():
         raise ProductBackgroundError(f"The product can't be cut out: nothing differs from the background. {_ADVICE}")
     return np.concatenate([[False], keep])[labels]

@@ -28,7 +28,7 @@ def soft_alpha(rgb: np.ndarray, product: np.ndarray, background: np.ndarray, ban
     contrast = np.linalg.norm(span, axis=-1)
     solved = ((colour - back) * span).sum(-1) / np.maximum(contrast, 1.0) ** 2
     # The ends of the scale are noise: JPEG ringing must leave neither a veil nor holes.
-    solved = ((solved - 0.08) / 0.84).clip(0, 1)
+    solved = ((solved - 0.06) / 0.92).clip(0, 1)
     # Where product and background look alike, only the outline's geometry says anything.
     shape = (0.5 + (inside - outside)[edge] / (2 * min(band, 1.5))).clip(0, 1)
     trust = ((contrast - 12.0) / 30.0).clip(0, 1)
