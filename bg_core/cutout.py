@@ -162,8 +162,11 @@ def _product_region(rgb: np.ndarray, model: BackgroundModel, reach: int) -> tupl
 
 
 def _near(lab: np.ndarray, model: BackgroundModel, reach: int) -> np.ndarray:
-    """bool [H, W]: pixels that look like the background themselves and whose weakly differing neighbours do so on
-    average. `reach`: how many pixels far a colour may bleed. The average tells a white box (a little off everywhere) from JPEG noise on white (off to both sides)."""
+    """bool [H, W]: pixels that look like the background and whose weakly differing neighbours do so on average.
+
+    The average tells a white box (a little off everywhere) from JPEG noise on white (off to both sides). reach: how
+    many pixels far a colour may bleed.
+    """
     from scipy import ndimage
 
     offset = lab - rgb_to_lab(model.render(*lab.shape[:2]))
