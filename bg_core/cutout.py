@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from .colour import luminance_slope, rgb_to_lab, smooth
-from .edge import soft_alpha
+from .edge import enlarge, signed_distance, soft_alpha
 from .errors import ProductBackgroundError
 
 WORK_SIDE = 1000
@@ -44,9 +44,14 @@ class BackgroundModel:
 
     def render(self, height: int, width: int) -> np.ndarray:
         """float32 [height, width, 3], 0..255."""
-        y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
-        field = _terms(x.ravel(), y.ravel(), self.order) @ self.coefficients
-        return field.clip(0, 255).reshape(height, width, 3).astype(np.float32)
+        # Separable: two small matrix products a channel instead of all the powers at every pixel.
+        grid = np.zeros((3, self.order + 1, self.order + 1))
+        for (i, j), colour in zip(_powers(self.order), self.coefficients, strict=True):
+            grid[:, j, i] = colour
+        rows = np.vander(np.linspace(-1, 1, height), self.order + 1, increasing=True)
+        columns = np.vander(np.linspace(-1, 1, width), self.order + 1, increasing=True)
+        planes = [(rows @ plane @ columns.T).astype(np.float32) for plane in grid]
+        return np.stack(planes, axis=-1).clip(0, 255)
 
 
 def cut_out(rgb: np.ndarray) -> Cutout:
@@ -64,10 +69,10 @@ def cut_out(rgb: np.ndarray) -> Cutout:
     model = fit_background(work)
     product, model = _product_region(work, model, reach=max(1, round(BLEED / shrink)))
     background = model.render(height, width)
+    distance = signed_distance(product)
     if shrink > 1:
-        enlarged = Image.fromarray(product.astype(np.uint8) * 255).resize((width, height), Image.Resampling.BILINEAR)
-        product = np.asarray(enlarged) >= 128
-    alpha = soft_alpha(rgb, product, background, band=1.5 + 0.75 * shrink)
+        distance = enlarge(distance[..., None], height, width, shrink)[..., 0] * shrink
+    alpha = soft_alpha(rgb, distance, background, band=1.5 + 0.75 * shrink)
     return Cutout(alpha, background)
 
 
@@ -134,9 +139,13 @@ def _checked(model: BackgroundModel) -> BackgroundModel:
     return model
 
 
+def _powers(order: int) -> list[tuple[int, int]]:
+    """The exponents of x and y in each term."""
+    return [(i, total - i) for total in range(order + 1) for i in range(total + 1)]
+
+
 def _terms(x: np.ndarray, y: np.ndarray, order: int) -> np.ndarray:
-    powers = [(i, total - i) for total in range(order + 1) for i in range(total + 1)]
-    return np.stack([x**i * y**j for i, j in powers], axis=1)
+    return np.stack([x**i * y**j for i, j in _powers(order)], axis=1)
 
 
 def _product_region(rgb: np.ndarray, model: BackgroundModel, reach: int) -> tuple[np.ndarray, BackgroundModel]:

@@ -1,24 +1,35 @@
 """The soft edge of a cut-out: its alpha, and its colour with the old background taken out."""
 
+import math
+
 import numpy as np
+from PIL import Image
 
 from .colour import smooth
 
+# Up to this many pixels the nearest colours are searched at full resolution.
+NEAREST_PIXELS = 1_000_000
 
-def soft_alpha(rgb: np.ndarray, product: np.ndarray, background: np.ndarray, band: float) -> np.ndarray:
-    """Alpha along the outline of a hard mask, from how far each pixel lies between product and background colour.
 
-    rgb: uint8 [H, W, 3]. product: bool [H, W]. background: float32 [H, W, 3], 0..255. band: half-width of the edge in
-    pixels; outside it alpha is 0 or 255. Returns uint8 [H, W].
-    """
+def signed_distance(product: np.ndarray) -> np.ndarray:
+    """float32 [H, W]: the distance to the outline of bool [H, W] in pixels, positive inside."""
     from scipy import ndimage
 
     inside = ndimage.distance_transform_edt(product)
     outside = ndimage.distance_transform_edt(~product)
-    core, ground = inside > band, outside > band
+    return np.where(product, inside - 0.5, 0.5 - outside).astype(np.float32)
+
+
+def soft_alpha(rgb: np.ndarray, distance: np.ndarray, background: np.ndarray, band: float) -> np.ndarray:
+    """Alpha along an outline, from how far each pixel lies between product and background colour.
+
+    rgb: uint8 [H, W, 3]. distance: float32 [H, W], signed distance to the outline. background: float32 [H, W, 3],
+    0..255. band: half-width of the edge in pixels; outside it alpha is 0 or 255. Returns uint8 [H, W].
+    """
+    core, ground = distance > band, distance < -band
     edge = ~(core | ground)
     if not core.any() or not edge.any():
-        return product.astype(np.uint8) * 255
+        return (distance > 0).astype(np.uint8) * 255
 
     colour = rgb[edge].astype(np.float32)
     front = _nearest(rgb, core)[edge]
@@ -30,7 +41,7 @@ def soft_alpha(rgb: np.ndarray, product: np.ndarray, background: np.ndarray, ban
     # The ends of the scale are noise: JPEG ringing must leave neither a veil nor holes.
     solved = ((solved - 0.06) / 0.92).clip(0, 1)
     # Where product and background look alike, only the outline's geometry says anything.
-    shape = (0.5 + (inside - outside)[edge] / (2 * min(band, 1.5))).clip(0, 1)
+    shape = (0.5 + distance[edge] / (2 * min(band, 1.5))).clip(0, 1)
     trust = ((contrast - 12.0) / 30.0).clip(0, 1)
     alpha = core.astype(np.float32)
     alpha[edge] = trust * solved + (1 - trust) * shape
@@ -38,12 +49,38 @@ def soft_alpha(rgb: np.ndarray, product: np.ndarray, background: np.ndarray, ban
 
 
 def _nearest(rgb: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """float32 [H, W, 3]: at every pixel the locally averaged colour of the nearest pixel where `where`."""
+    """float32 [H, W, 3]: at every pixel the locally averaged colour of the nearest pixel where `where`.
+
+    Large pictures are averaged in blocks first: the colours are means anyway, and the search costs seconds there.
+    """
     from scipy import ndimage
 
-    rows, columns = ndimage.distance_transform_edt(~where, return_distances=False, return_indices=True)
-    calm = smooth(rgb, where, 1.0)
-    return calm[rows, columns]
+    height, width = where.shape
+    step = math.ceil(math.sqrt(where.size / NEAREST_PIXELS))
+    weight = _block_sums(where[..., None].astype(np.float32), step)[..., 0]
+    sums = _block_sums(np.where(where[..., None], rgb, 0).astype(np.float32), step)
+    mean = sums / np.maximum(weight, 1)[..., None]
+    rows, columns = ndimage.distance_transform_edt(weight == 0, return_distances=False, return_indices=True)
+    found = smooth(mean, weight, 1.0)[rows, columns]
+    return enlarge(found, height, width, step) if step > 1 else found
+
+
+def _block_sums(values: np.ndarray, step: int) -> np.ndarray:
+    """Sums over step x step blocks of [H, W, C]; the last ones may be smaller."""
+    if step == 1:
+        return values
+    rows = np.add.reduceat(values, np.arange(0, values.shape[0], step), axis=0)
+    return np.add.reduceat(rows, np.arange(0, values.shape[1], step), axis=1)
+
+
+def enlarge(field: np.ndarray, height: int, width: int, step: float) -> np.ndarray:
+    """Bilinearly enlarges a smooth float32 [h, w, C] whose pixels are `step` of the large ones wide."""
+    box = (0, 0, min(width / step, field.shape[1]), min(height / step, field.shape[0]))
+    planes = [
+        np.asarray(Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR, box=box))
+        for plane in np.ascontiguousarray(field.transpose(2, 0, 1))
+    ]
+    return np.stack(planes, axis=-1)
 
 
 def decontaminate(rgb: np.ndarray, alpha: np.ndarray, background: np.ndarray | None) -> np.ndarray:
