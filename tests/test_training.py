@@ -64,7 +64,7 @@ def test_all_bad_records_are_reported_at_once(data: Path):
 
 
 def test_a_missing_data_set_names_the_command_that_renders_one(tmp_path: Path):
-    with pytest.raises(ProductBackgroundError, match="python -m training.render"):
+    with pytest.raises(ProductBackgroundError, match=r"python -m training\.render"):
         read_records(tmp_path)
 
 

@@ -62,7 +62,7 @@ class Run:
         self.parameters = {f"{m}.{n}": p for m, module in modules.items() for n, p in module.named_parameters()}
         self.average = {name: p.detach().clone() for name, p in self.parameters.items()}
         self.optimizer = torch.optim.AdamW(
-            self.parameters.values(), lr=settings.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4
+            self.parameters.values(), lr=settings.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4, fused=True
         )
         folder.mkdir(parents=True, exist_ok=True)
         self.state_file = folder / "latest.safetensors"
@@ -107,7 +107,7 @@ class Run:
             self._update_average()
             bar.update()
             if self.step % 20 == 0:
-                values = {name: float(value) for name, value in losses.items()}
+                values = {name: float(value.detach()) for name, value in losses.items()}
                 if not math.isfinite(values["loss"]):
                     raise ProductBackgroundError(
                         f"The loss is {values['loss']} at step {self.step}; lower the learning rate."
