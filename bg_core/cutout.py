@@ -6,56 +6,20 @@ darker, without an edge. The hard outline is found on a picture of at most WORK_
 solved at the photograph's own resolution.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from PIL import Image
 
-from .colour import luminance_slope, rgb_to_lab, smooth
-from .edge import enlarge, signed_distance, soft_alpha
+from .backdrop import ADVICE, fit_background, refit
+from .colour import luminance_slope, median3, rgb_to_lab, smooth
+from .edge import signed_distance, soft_alpha
 from .errors import ProductBackgroundError
 
-WORK_SIDE = 1000
-MIN_BORDER = 0.3
-MAX_NOISE = 4.0
+WORK_SIDE = 640
 BLEED = 6
 
-_ADVICE = "Give a product mask, or a photograph with alpha or on a plain background with some room around the product."
 
-
-@dataclass(frozen=True)
-class Cutout:
-    """alpha: uint8 [H, W], 255 = product. background: float32 [H, W, 3], 0..255, the studio background behind it."""
-
-    alpha: np.ndarray
-    background: np.ndarray
-
-
-@dataclass(frozen=True)
-class BackgroundModel:
-    """A polynomial colour field over the picture, and how much the real background scatters around it.
-
-    coefficients: [terms, 3] for RGB in 0..255 over x, y in -1..1. noise: the scatter in Lab units.
-    """
-
-    coefficients: np.ndarray
-    order: int
-    noise: float
-
-    def render(self, height: int, width: int) -> np.ndarray:
-        """float32 [height, width, 3], 0..255."""
-        # Separable: two small matrix products a channel instead of all the powers at every pixel.
-        grid = np.zeros((3, self.order + 1, self.order + 1))
-        for (i, j), colour in zip(_powers(self.order), self.coefficients, strict=True):
-            grid[:, j, i] = colour
-        rows = np.vander(np.linspace(-1, 1, height), self.order + 1, increasing=True)
-        columns = np.vander(np.linspace(-1, 1, width), self.order + 1, increasing=True)
-        planes = [(rows @ plane @ columns.T).astype(np.float32) for plane in grid]
-        return np.stack(planes, axis=-1).clip(0, 255)
-
-
-def cut_out(rgb: np.ndarray) -> Cutout:
-    """Finds the product in uint8 [H, W, 3].
+def cut_out(rgb: np.ndarray) -> np.ndarray:
+    """Finds the product in uint8 [H, W, 3]: alpha uint8 [H, W], 255 = product.
 
     Raises ProductBackgroundError where the border isn't a plain background (too varied, or covered by the product) and
     where nothing differs from the background.
@@ -66,149 +30,68 @@ def cut_out(rgb: np.ndarray) -> Cutout:
     if shrink > 1:
         size = (max(1, round(width / shrink)), max(1, round(height / shrink)))
         work = np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BOX))
-    model = fit_background(work)
-    product, model = _product_region(work, model, reach=max(1, round(BLEED / shrink)))
-    background = model.render(height, width)
-    distance = signed_distance(product)
-    if shrink > 1:
-        distance = enlarge(distance[..., None], height, width, shrink)[..., 0] * shrink
-    alpha = soft_alpha(rgb, distance, background, band=1.5 + 0.75 * shrink)
-    return Cutout(alpha, background)
+    product = _product_region(work, reach=max(1, round(BLEED / shrink)))
+    return soft_alpha(rgb, work, signed_distance(product), shrink)
 
 
-def fit_background(rgb: np.ndarray) -> BackgroundModel:
-    """Fits the colour field to the border of uint8 [H, W, 3], ignoring the part that the product covers."""
-    height, width = rgb.shape[:2]
-    ring = max(2, round(0.01 * max(height, width)))
-    border = np.zeros((height, width), bool)
-    border[:ring], border[-ring:], border[:, :ring], border[:, -ring:] = True, True, True, True
-    rows, columns = np.nonzero(border)
-    x, y = columns / max(1, width - 1) * 2 - 1, rows / max(1, height - 1) * 2 - 1
-    colours = rgb[border].astype(np.float64)
-    lab = rgb_to_lab(colours)
-
-    # Start from the commonest border colour, then let the field bend step by step while the tolerance shrinks.
-    cells, counts = np.unique(np.round(lab / 5), axis=0, return_counts=True)
-    centre = cells[counts.argmax()] * 5
-    distance = np.linalg.norm(lab - centre, axis=1)
-    inside = distance < 10
-    for order, tolerance in ((0, 12.0), (1, 10.0), (1, 8.0), (2, 6.0), (2, 5.0)):
-        coefficients = _solve(x[inside], y[inside], colours[inside], order)
-        fitted = _terms(x, y, order) @ coefficients
-        distance = np.linalg.norm(lab - rgb_to_lab(fitted.clip(0, 255)), axis=1)
-        # A pale product that touches the border must not bend the field: what scatters little gets little tolerance.
-        typical = np.median(distance[distance < tolerance]) if (distance < tolerance).any() else tolerance
-        inside = distance < min(tolerance, 1.5 + 5 * typical)
-        if inside.mean() < MIN_BORDER:
-            raise ProductBackgroundError(
-                f"The product can't be cut out: only {inside.mean():.0%} of the picture's border is one plain colour, "
-                f"so the background isn't plain or the product covers the border. {_ADVICE}"
-            )
-    return _checked(BackgroundModel(coefficients, 2, _scatter(distance[inside])))
-
-
-def _refit(rgb: np.ndarray, ground: np.ndarray) -> BackgroundModel:
-    """Fits the field again to all the ground (bool [H, W]) that a first flood found."""
-    height, width = ground.shape
-    rows, columns = np.nonzero(ground)
-    x, y = columns / max(1, width - 1) * 2 - 1, rows / max(1, height - 1) * 2 - 1
-    colours = rgb[ground].astype(np.float64)
-    coefficients = _solve(x, y, colours, 3)
-    fitted = (_terms(x, y, 3) @ coefficients).clip(0, 255)
-    return BackgroundModel(coefficients, 3, _scatter(np.linalg.norm(rgb_to_lab(colours) - rgb_to_lab(fitted), axis=1)))
-
-
-def _solve(x: np.ndarray, y: np.ndarray, colours: np.ndarray, order: int) -> np.ndarray:
-    terms = _terms(x, y, order)
-    # The ridge keeps the field flat where the product hides one side of the border.
-    ridge = np.eye(terms.shape[1]) * 1e-3 * len(terms)
-    ridge[0, 0] = 0.0
-    return np.linalg.solve(terms.T @ terms + ridge, terms.T @ colours)
-
-
-def _scatter(distance: np.ndarray) -> float:
-    return float(1.4826 * np.median(distance))
-
-
-def _checked(model: BackgroundModel) -> BackgroundModel:
-    if model.noise > MAX_NOISE:
-        raise ProductBackgroundError(
-            f"The product can't be cut out: the background isn't plain (its colour scatters by {model.noise:.1f} Lab "
-            f"units; up to {MAX_NOISE:.0f} is accepted). {_ADVICE}"
-        )
-    return model
-
-
-def _powers(order: int) -> list[tuple[int, int]]:
-    """The exponents of x and y in each term."""
-    return [(i, total - i) for total in range(order + 1) for i in range(total + 1)]
-
-
-def _terms(x: np.ndarray, y: np.ndarray, order: int) -> np.ndarray:
-    return np.stack([x**i * y**j for i, j in _powers(order)], axis=1)
-
-
-def _product_region(rgb: np.ndarray, model: BackgroundModel, reach: int) -> tuple[np.ndarray, BackgroundModel]:
-    """bool [H, W]: everything that the flood from the border doesn't reach, without specks; and the better model."""
+def _product_region(rgb: np.ndarray, reach: int) -> np.ndarray:
+    """bool [H, W]: everything that the flood from the border doesn't reach, without specks."""
     from scipy import ndimage
 
+    height, width = rgb.shape[:2]
     # A median takes JPEG's ringing off the background and leaves edges where they are.
-    calm = ndimage.median_filter(rgb, size=(3, 3, 1)).astype(np.float32)
-    lab = rgb_to_lab(calm)
-    ground = _flood(_near(lab, model, reach), _rim(lab.shape[:2]), gap=1)
-    model = _refit(rgb, ground)
-    near = _near(lab, model, reach)
-    ground = _flood(near, _rim(near.shape), gap=1)
-    tint = _shaded(lab, model)
-    shadow = tint & _gentle(lab, model, ground)
+    lab = rgb_to_lab(median3(rgb))
+    # A first, coarse flood finds the ground that the field is then fitted to.
+    model = fit_background(rgb)
+    coarse = lab[::2, ::2] - model.render_lab(height, width)[::2, ::2]
+    ground = _flood(_near(coarse, model.noise, max(1, reach // 2)), _rim(coarse.shape[:2]), gap=1)
+    model = refit(rgb[::2, ::2], ground)
+    field = model.render_lab(height, width)
+    ground = _flood(_near(lab - field, model.noise, reach), _rim((height, width)), gap=1)
+    tint = _shaded(lab, field, model.noise)
+    shadow = tint & _gentle(field[..., 0] - lab[..., 0], model.noise, ground)
     # Shadow is entered through wide openings only: a white box must not drain through a weak spot of its outline.
-    background = ground | _flood(ground | shadow, ground, gap=max(2, round(0.015 * max(near.shape))))
-    product = ndimage.binary_fill_holes(~background)
-    product = _tidy(product, tint)
-    height, width = near.shape
-    distance = np.linalg.norm(lab - rgb_to_lab(model.render(height, width)), axis=2)
-    return _without_specks(product, distance, model.noise), model
+    background = ground | _flood(ground | shadow, ground, gap=max(2, round(0.015 * max(height, width))))
+    product = _tidy(ndimage.binary_fill_holes(~background), tint)
+    return _without_specks(product, np.linalg.norm(lab - field, axis=2), model.noise)
 
 
-def _near(lab: np.ndarray, model: BackgroundModel, reach: int) -> np.ndarray:
+def _near(offset: np.ndarray, noise: float, reach: int) -> np.ndarray:
     """bool [H, W]: pixels that look like the background and whose weakly differing neighbours do so on average.
 
-    The average tells a white box (a little off everywhere) from JPEG noise on white (off to both sides). reach: how
-    many pixels far a colour may bleed.
+    The average tells a white box (a little off everywhere) from JPEG noise on white (off to both sides). offset: float32
+    [H, W, 3], Lab differences from the background. reach: how many pixels far a colour may bleed.
     """
     from scipy import ndimage
 
-    offset = lab - rgb_to_lab(model.render(*lab.shape[:2]))
     # JPEG keeps colour at half resolution: a strong one bleeds some pixels out, while lightness stays in place.
-    chroma = np.linalg.norm(offset[..., 1:], axis=2)
+    chroma = np.hypot(offset[..., 1], offset[..., 2])
     bleed = (1 - 0.35 * ndimage.maximum_filter(chroma, 2 * reach + 1) / np.maximum(chroma, 1e-3)).clip(0, 1)
-    offset[..., 1:] *= bleed[..., None]
-    weak = np.linalg.norm(offset, axis=2) < 4.0 + 3 * model.noise
+    offset = offset * np.stack([np.ones_like(bleed), bleed, bleed], axis=-1)
+    weak = (offset**2).sum(-1) < (4.0 + 3 * noise) ** 2
     mean = smooth(offset, weak, 1.5)
-    return weak & (np.linalg.norm(mean, axis=2) < 1.2 + 2 * model.noise)
+    return weak & ((mean**2).sum(-1) < (1.2 + 2 * noise) ** 2)
 
 
-def _shaded(lab: np.ndarray, model: BackgroundModel) -> np.ndarray:
+def _shaded(lab: np.ndarray, field: np.ndarray, noise: float) -> np.ndarray:
     """bool [H, W]: the background's own chroma, as light or darker."""
-    field = rgb_to_lab(model.render(*lab.shape[:2]))
     light = np.clip(lab[..., 0] / np.maximum(field[..., 0], 1.0), 0.0, 1.2)
     # Under less light a colour keeps its ratios, and its Lab chroma shrinks about with the lightness.
-    chroma = np.linalg.norm(lab[..., 1:] - field[..., 1:] * light[..., None], axis=2)
-    return (chroma < 3.0 + model.noise) & (light < 1.01) & (light > 0.35)
+    chroma = lab[..., 1:] - field[..., 1:] * light[..., None]
+    return (np.hypot(chroma[..., 0], chroma[..., 1]) < 3.0 + noise) & (light < 1.01) & (light > 0.35)
 
 
-def _gentle(lab: np.ndarray, model: BackgroundModel, ground: np.ndarray) -> np.ndarray:
-    """bool [H, W]: pixels as steep as shadows are: the deeper, the steeper. A box that is a little darker than its
-    background begins with a step that is steep for its depth."""
+def _gentle(depth: np.ndarray, noise: float, ground: np.ndarray) -> np.ndarray:
+    """bool [H, W]: pixels as steep as shadows are: the deeper (float32 [H, W], in lightness), the steeper. A box that
+    is a little darker than its background begins with a step that is steep for its depth."""
     from scipy import ndimage
 
-    depth = rgb_to_lab(model.render(*lab.shape[:2]))[..., 0] - lab[..., 0]
     # Beyond the picture lies plain background: a product that is cut off there ends in a step, not in a shadow.
     slope = luminance_slope(ndimage.gaussian_filter(np.pad(depth, 2), 0.7))[2:-2, 2:-2]
     # Products stand: shadow lies low. Higher up, a smooth pale area is the product far more often than its shadow.
     rows = np.nonzero(~ground)[0]
-    low = (np.arange(lab.shape[0]) > (np.quantile(rows, 0.65) if len(rows) else 0))[:, None]
-    return low & (slope < np.minimum(0.4 + 0.28 * depth, 4.5) + 0.5 * model.noise)
+    low = (np.arange(depth.shape[0]) > (np.quantile(rows, 0.65) if len(rows) else 0))[:, None]
+    return low & (slope < np.minimum(0.4 + 0.28 * depth, 4.5) + 0.5 * noise)
 
 
 def _tidy(product: np.ndarray, tint: np.ndarray) -> np.ndarray:
@@ -251,11 +134,11 @@ def _without_specks(product: np.ndarray, distance: np.ndarray, noise: float) -> 
 
     labels, count = ndimage.label(product, structure=np.ones((3, 3)))
     if count == 0:
-        raise ProductBackgroundError(f"The product can't be cut out: nothing differs from the background. {_ADVICE}")
+        raise ProductBackgroundError(f"The product can't be cut out: nothing differs from the background. {ADVICE}")
     index = np.arange(1, count + 1)
     area = ndimage.sum_labels(product, labels, index)
     contrast = ndimage.maximum(distance, labels, index)
     keep = (area >= 0.01 * area.max()) & (area >= 12) & (contrast > 3.0 + 2 * noise)
     if not keep.any():
-        raise ProductBackgroundError(f"The product can't be cut out: nothing differs from the background. {_ADVICE}")
+        raise ProductBackgroundError(f"The product can't be cut out: nothing differs from the background. {ADVICE}")
     return np.concatenate([[False], keep])[labels]

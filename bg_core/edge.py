@@ -20,32 +20,47 @@ def signed_distance(product: np.ndarray) -> np.ndarray:
     return np.where(product, inside - 0.5, 0.5 - outside).astype(np.float32)
 
 
-def soft_alpha(rgb: np.ndarray, distance: np.ndarray, background: np.ndarray, band: float) -> np.ndarray:
+def soft_alpha(rgb: np.ndarray, work: np.ndarray, distance: np.ndarray, shrink: float) -> np.ndarray:
     """Alpha along an outline, from how far each pixel lies between product and background colour.
 
-    rgb: uint8 [H, W, 3]. distance: float32 [H, W], signed distance to the outline. background: float32 [H, W, 3],
-    0..255. band: half-width of the edge in pixels; outside it alpha is 0 or 255. Returns uint8 [H, W].
+    rgb: uint8 [H, W, 3]. work: uint8 [h, w, 3], the same with pixels `shrink` (1 or more) times as wide. distance:
+    float32 [h, w], signed distance to the outline in pixels of `work`. Returns uint8 [H, W].
     """
-    core, ground = distance > band, distance < -band
-    edge = ~(core | ground)
-    if not core.any() or not edge.any():
-        return (distance > 0).astype(np.uint8) * 255
+    # Half-width of the edge in pixels of rgb; outside it alpha is 0 or 255.
+    band = 1.5 + 0.75 * shrink
+    # Blocks of pixels that lie outside the edge altogether.
+    clear = band / shrink + (0.5 if shrink > 1 else 0.0)
+    core, ground = distance > clear, distance < -clear
+    if shrink > 1:
+        height, width = rgb.shape[:2]
+        distance = enlarge(distance[..., None], height, width, shrink)[..., 0] * shrink
+    alpha = (distance > 0).astype(np.uint8) * 255
+    rows, columns = np.nonzero(np.abs(distance) <= band)
+    if not core.any() or not ground.any() or not len(rows):
+        return alpha
 
-    colour = rgb[edge].astype(np.float32)
-    front = _nearest(rgb, core)[edge]
+    colour, depth = rgb[rows, columns].astype(np.float32), distance[rows, columns]
+    at = (np.stack([rows, columns]) + 0.5) / shrink - 0.5
+    front = _sample(_nearest(work, core), at)
     # The nearest real ground holds shadow and light fall-off that the fitted background doesn't.
-    back = _nearest(rgb, ground)[edge] if ground.any() else background[edge]
+    back = _sample(_nearest(work, ground), at)
     span = front - back
     contrast = np.linalg.norm(span, axis=-1)
     solved = ((colour - back) * span).sum(-1) / np.maximum(contrast, 1.0) ** 2
     # The ends of the scale are noise: JPEG ringing must leave neither a veil nor holes.
     solved = ((solved - 0.06) / 0.92).clip(0, 1)
     # Where product and background look alike, only the outline's geometry says anything.
-    shape = (0.5 + distance[edge] / (2 * min(band, 1.5))).clip(0, 1)
+    shape = (0.5 + depth / (2 * min(band, 1.5))).clip(0, 1)
     trust = ((contrast - 12.0) / 30.0).clip(0, 1)
-    alpha = core.astype(np.float32)
-    alpha[edge] = trust * solved + (1 - trust) * shape
-    return (alpha * 255 + 0.5).astype(np.uint8)
+    alpha[rows, columns] = (trust * solved + (1 - trust) * shape) * 255 + 0.5
+    return alpha
+
+
+def _sample(field: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """[H, W, C] at the fractional rows and columns [2, n], bilinearly: [n, C]."""
+    from scipy import ndimage
+
+    return np.stack([ndimage.map_coordinates(plane, at, order=1, mode="nearest") for plane in field.transpose(2, 0, 1)], -1)
 
 
 def _nearest(rgb: np.ndarray, where: np.ndarray) -> np.ndarray:

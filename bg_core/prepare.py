@@ -17,6 +17,8 @@ from .resize import area_average, lanczos_footprint_all
 CANVAS_GREY = 230
 # How many canvas pixels the product's edge colour goes on beyond its mask.
 EXTENSION = 4
+# How many times finer than the canvas the edge's colour is solved.
+EDGE_DETAIL = 1.5
 # Lanczos rings: it leaves faint alpha where there was none.
 RINGING = 4
 
@@ -56,21 +58,10 @@ def prepare_product(
     masks = _masks(product_mask, pictures)
     canvases, alphas, placements = [], [], []
     for rgb, mask in zip(pictures, masks, strict=True):
-        if mask is None:
-            cutout = cut_out(rgb)
-            box = product_box(cutout.alpha)
-            crop, alpha = _crop(rgb, box), _crop(cutout.alpha, box)
-            behind = surroundings(crop, alpha)
-            colour = decontaminate(crop, alpha, _crop(cutout.background, box) if behind is None else behind)
-        else:
-            box = product_box(mask)
-            crop, alpha = _crop(rgb, box), _crop(mask, box)
-            behind = surroundings(crop, alpha)
-            if behind is not None and not holds_background(crop, alpha, behind):
-                behind = None
-            colour = decontaminate(crop, alpha, behind)
-        placement = place(box, canvas_size, paint_size, arrangement)
-        placed, placed_alpha = _on_canvas(colour, alpha, placement)
+        alpha = cut_out(rgb) if mask is None else mask
+        placement = place(product_box(alpha), canvas_size, paint_size, arrangement)
+        crop, alpha = _crop(rgb, placement.source_box), _crop(alpha, placement.source_box)
+        placed, placed_alpha = _on_canvas(crop, alpha, placement, is_cutout=mask is None)
         canvases.append(torch.from_numpy(placed.astype(np.float32) / 255.0))
         alphas.append(torch.from_numpy(placed_alpha.astype(np.float32) / 255.0))
         placements.append(placement)
@@ -87,19 +78,22 @@ def prepare_product(
     )
 
 
-def _on_canvas(colour: np.ndarray, alpha: np.ndarray, placement: Placement) -> tuple[np.ndarray, np.ndarray]:
+def _on_canvas(
+    crop: np.ndarray, alpha: np.ndarray, placement: Placement, is_cutout: bool
+) -> tuple[np.ndarray, np.ndarray]:
     """The resized product on its canvas: uint8 [H, W, 3] and its alpha uint8 [H, W]."""
     from scipy import ndimage
 
     left, top, right, bottom = placement.placed_box
     size = (right - left, bottom - top)
-    placed_colour = np.asarray(Image.fromarray(colour).resize(size, Image.Resampling.LANCZOS))
+    photograph = np.asarray(Image.fromarray(crop).resize(size, Image.Resampling.LANCZOS))
     placed_alpha = np.asarray(Image.fromarray(alpha).resize(size, Image.Resampling.LANCZOS)).copy()
-    # Opaque means that the resampling read opaque pixels only: there `colour` is the photograph itself, and resizing
+    # Opaque means that the resampling read opaque pixels only: there stands the photograph itself, and resizing
     # straight or premultiplied colour gives the same. Everything else is edge.
     solid = lanczos_footprint_all(alpha == 255, size[1], size[0])
     placed_alpha[placed_alpha < RINGING] = 0
     placed_alpha = np.where(solid, 255, np.minimum(placed_alpha, 254))
+    placed_colour = np.where(solid[..., None], photograph, _edge_colour(crop, alpha, size, is_cutout))
 
     width, height = placement.canvas_size
     canvas = np.full((height, width, 3), CANVAS_GREY, np.uint8)
@@ -108,6 +102,24 @@ def _on_canvas(colour: np.ndarray, alpha: np.ndarray, placement: Placement) -> t
     canvas[top:bottom, left:right][near] = placed_colour[near]
     canvas_alpha[top:bottom, left:right] = placed_alpha
     return canvas, canvas_alpha
+
+
+def _edge_colour(crop: np.ndarray, alpha: np.ndarray, size: tuple[int, int], is_cutout: bool) -> np.ndarray:
+    """The product's own colour, without the old background, resized to (width, height); for where alpha isn't solid.
+
+    Only the canvas sees it, so it is solved at no more than EDGE_DETAIL to twice EDGE_DETAIL times the canvas's detail.
+    """
+    height, width = alpha.shape
+    factor = max(1, int(min(width / size[0], height / size[1]) / EDGE_DETAIL))
+    box = (0, 0, width / factor, height / factor)
+    if factor > 1:
+        crop, alpha = (np.asarray(Image.fromarray(picture).reduce(factor)) for picture in (crop, alpha))
+    behind = surroundings(crop, alpha)
+    # A cut-out's edge mixes product and background; under a mask it may be clean already.
+    if behind is not None and not is_cutout and not holds_background(crop, alpha, behind):
+        behind = None
+    colour = decontaminate(crop, alpha, behind)
+    return np.asarray(Image.fromarray(colour).resize(size, Image.Resampling.LANCZOS, box=box))
 
 
 def _crop(picture: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
@@ -125,9 +137,9 @@ def _pictures(photo: torch.Tensor) -> list[np.ndarray]:
         raise ProductBackgroundError(
             f"photo is {photo.shape[2]}x{photo.shape[1]} pixels. At least {MIN_SIDE} pixels a side are needed."
         )
-    if not torch.isfinite(photo).all():
+    if not all(torch.isfinite(end) for end in torch.aminmax(photo)):
         raise ProductBackgroundError("photo holds NaN or infinite values. Look at the node that made it.")
-    levels = (photo.detach().cpu().float().clamp(0, 1) * 255).round().to(torch.uint8)
+    levels = photo.detach().cpu().float().clamp(0, 1).mul_(255).round_().to(torch.uint8)
     return [levels[i].contiguous().numpy() for i in range(len(levels))]
 
 
