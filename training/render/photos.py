@@ -1,4 +1,4 @@
-"""`python -m training.render.examples --out examples/photos`: the product photographs that `make demo` starts from.
+"""`python -m training.render.photos --out product_photos`: the product photographs that `make demo` starts from.
 
 One packshot a category, of a shape that no training render shows, with a soft shadow on white and no alpha, as sellers
 have them; `photos.csv` gives each the caption of a scene that its category's commonality would draw.
@@ -21,7 +21,7 @@ FIRST_SEED = 600_000
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m training.render.examples", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m training.render.photos", description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--side", type=int, default=640, help="picture side in pixels")
     parser.add_argument("--samples", type=int, default=32)
