@@ -39,7 +39,7 @@ def read_records(root: Path) -> list[Record]:
     if not listing.is_file():
         raise ProductBackgroundError(
             f"No data set at {root}: bg60k_info.txt is missing. Render one with "
-            f"`python -m training.render --seed-range 0:1800 --out {root}`."
+            f"`python -m training.render --seed-range 0:1500 --out {root}`."
         )
     records: list[Record] = []
     problems: list[str] = []
@@ -54,7 +54,12 @@ def read_records(root: Path) -> list[Record]:
             continue
         seen.add(name)
         facts = root / "factors" / f"{Path(name).stem}.json"
-        caption = json.loads(facts.read_text())["caption"] if facts.is_file() else ""
+        caption = ""
+        if facts.is_file():
+            try:
+                caption = str(json.loads(facts.read_text())["caption"])
+            except (ValueError, KeyError, TypeError) as error:
+                problems.append(f"line {number}: {facts} holds no caption ({error!r})")
         record = Record(name, category, root / "bg60k_imgs_i" / name, root / "bg60k_masks_i" / name, caption)
         problems += (f"line {number}: {problem}" for problem in check(record))
         records.append(record)
@@ -76,6 +81,7 @@ def check(record: Record) -> Iterator[str]:
             continue
         try:
             with Image.open(path) as image:
+                image.load()
                 sizes.append(image.size)
                 if path == record.mask and image.convert("L").getextrema()[1] < 128:
                     yield f"{path} is an empty mask"

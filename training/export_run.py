@@ -18,14 +18,15 @@ from .export import export_base
 from .pca import PatchPCA
 from .train_base import load_autoencoder, vocabulary
 
-BUNDLED = Path(__file__).parent.parent / "models" / "checkpoints" / "product_background_demo_base.safetensors"
+ROOT = Path(__file__).parent.parent
+BUNDLED = ROOT / "models" / "checkpoints" / "product_background_demo_base.safetensors"
 
 
 def export_run(base: Path, autoencoder: Path, data: Path, out: Path) -> Path:
     """Writes the averaged weights of a base run and its autoencoder to the ComfyUI checkpoint `out`."""
     training, _ = split(read_records(data))
     with safe_open(str(base / "latest.safetensors"), "pt") as file:
-        steps = json.loads(file.metadata()["step"])
+        steps, settings = (json.loads(file.metadata()[key]) for key in ("step", "settings"))
         names = [key for key in file.keys() if key.startswith("average.")]  # noqa: SIM118 (not a dictionary)
         average = {name.removeprefix("average."): file.get_tensor(name) for name in names}
     coder = load_autoencoder(autoencoder)
@@ -39,9 +40,11 @@ def export_run(base: Path, autoencoder: Path, data: Path, out: Path) -> Path:
         vocabulary=vocabulary(),
         latent_rgb=fit_latent_rgb(projection.encode(pictures), pictures),
         training={
-            "data": "python -m training.render (path-traced product scenes, generic half)",
+            "data": data.name,
             "pictures": len(training),
             "steps": steps,
+            "seed": settings["seed"],
+            "settings": settings,
             "commit": commit(),
             "torch": torch.__version__,
             "licence": "Apache-2.0",
@@ -51,8 +54,11 @@ def export_run(base: Path, autoencoder: Path, data: Path, out: Path) -> Path:
 
 def commit() -> str:
     """The repository's commit, or "unknown" outside a checkout."""
-    finished = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent)
-    return finished.stdout.strip() or "unknown"
+    command = ["git", "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, cwd=ROOT).stdout.strip() or "unknown"
+    except OSError:  # no git on this machine
+        return "unknown"
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ numbers it would have drawn, so its curve is the same.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import time
@@ -22,6 +23,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from bg_core.errors import ProductBackgroundError
+
+from .files import replacing
 
 
 @dataclass(frozen=True)
@@ -140,9 +143,9 @@ class Run:
         names = list(self.parameters)
         for index, entry in self.optimizer.state_dict()["state"].items():
             state |= {f"optimizer.{names[index]}.{key}": torch.as_tensor(value) for key, value in entry.items()}
-        temporary = self.state_file.with_suffix(".part")
-        save_file({k: v.contiguous() for k, v in state.items()}, temporary, {"step": json.dumps(self.step)})
-        temporary.replace(self.state_file)
+        header = {"step": json.dumps(self.step), "settings": json.dumps(dataclasses.asdict(self.settings))}
+        with replacing(self.state_file) as temporary:
+            save_file({k: v.contiguous() for k, v in state.items()}, temporary, header)
 
     def _resume(self) -> None:
         with safe_open(str(self.state_file), "pt") as file:

@@ -21,6 +21,7 @@ from bg_core.base import DEMONSTRATION, add_noise, alphas_cumprod, inpainting_in
 from .base_batch import Batches
 from .data import load_masks, load_pictures, read_records, split
 from .export import new_text_encoder, new_unet
+from .files import replacing
 from .pca import PatchPCA
 from .render.catalog import CATEGORIES, LIGHTS, PALETTE, PROPS, SURFACES, WALLS
 from .run import Run, Settings
@@ -102,7 +103,8 @@ def main(arguments: list[str] | None = None) -> None:
             )  # fmt: skip
             pictures = torch.cat([decoder.decode(latents), decoder.decode(batch.latents)]).clamp(0, 1)
         run.swap_average()
-        save_image(pictures, options.out / f"sheet_{run.step:06d}.png", nrow=8)
+        with replacing(options.out / f"sheet_{run.step:06d}.png") as temporary:
+            save_image(pictures, temporary, nrow=8)
 
     run.train(loss_of, sample)
 

@@ -19,6 +19,7 @@ from bg_core.autoencoder import Autoencoder
 from bg_core.base import DEMONSTRATION, grey_out
 
 from .data import load_masks, load_pictures, read_records, split
+from .files import replacing
 from .pca import PatchPCA, fit, write_encoder
 from .picture_metrics import psnr, psnr_edges, sharpness
 from .run import Run, Settings
@@ -63,7 +64,8 @@ def new_autoencoder(folder: Path, pictures: Tensor, seed: int) -> tuple[Autoenco
     else:
         projection = fit(pictures, DEMONSTRATION.latent_channels, seed=seed)
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({key: value.contiguous() for key, value in vars(projection).items()}, file)
+        with replacing(file) as temporary:
+            save_file({key: value.contiguous() for key, value in vars(projection).items()}, temporary)
     torch.manual_seed(seed)
     model = Autoencoder(DEMONSTRATION)
     write_encoder(projection, model)
@@ -96,9 +98,8 @@ def main(arguments: list[str] | None = None) -> None:
     def sample() -> None:
         run.swap_average()
         report(model, projection, held, held_masks, options.out)
-        target = options.out / "autoencoder.safetensors"
-        save_file({k: v.contiguous() for k, v in model.state_dict().items()}, target.with_suffix(".part"))
-        target.with_suffix(".part").replace(target)
+        with replacing(options.out / "autoencoder.safetensors") as temporary:
+            save_file({k: v.contiguous() for k, v in model.state_dict().items()}, temporary)
         run.swap_average()
 
     run.train(loss_of, sample)
@@ -119,7 +120,8 @@ def report(model: Autoencoder, projection: PatchPCA, pictures: Tensor, masks: Te
             f"sharpness {sharpness(output, images, background).mean():.3f}",
             flush=True,
         )
-    save_image(torch.cat([images[:8], ours[:8], linear[:8]]), folder / "reconstruction.png", nrow=8)
+    with replacing(folder / "reconstruction.png") as temporary:
+        save_image(torch.cat([images[:8], ours[:8], linear[:8]]), temporary, nrow=8)
 
 
 if __name__ == "__main__":

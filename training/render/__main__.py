@@ -34,7 +34,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--held-out", action="store_true", help="draw only the shape families kept from training")
     parser.add_argument("--packshots", action="store_true", help="the same products on white, instead of scenes")
     parser.add_argument("--side", type=int, default=192, help="picture side in pixels")
-    parser.add_argument("--samples", type=int, default=24, help="Cycles samples per pixel")
+    parser.add_argument("--samples", type=int, default=14, help="Cycles samples per pixel")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     return parser.parse_args(arguments)
 
@@ -58,9 +58,12 @@ def run(jobs: list[dict], workers: int) -> list[dict]:
                 command = [sys.executable, "-m", "training.render.worker"]
                 process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
                 drawn = 0
-            process.stdin.write(json.dumps(job) + "\n")
-            line = process.stdout.readline()
-            answer = json.loads(line) if line else {"seed": job["seed"], "error": f"worker died ({process.wait()})"}
+            try:
+                process.stdin.write(json.dumps(job) + "\n")
+                answer = json.loads(process.stdout.readline())
+            except (OSError, ValueError):  # a broken pipe, or no answer
+                process.kill()
+                answer = {"seed": job["seed"], "error": f"the render process died (exit code {process.wait()})"}
             if answer["error"]:
                 failures.append(answer)
             progress.update()
@@ -101,6 +104,9 @@ def main(arguments: list[str] | None = None) -> int:
     failures = run(jobs, options.workers) if jobs else []
     listed = write_list(options.out)
     tqdm.write(f"{options.out / 'bg60k_info.txt'} lists {listed} scenes")
+    told = {failure["seed"] for failure in failures}
+    lost = [seed for seed, place in slots.items() if not place.done and seed not in told]
+    failures += ({"seed": seed, "error": "no picture was written"} for seed in lost)
     for failure in failures:
         tqdm.write(f"seed {failure['seed']}: {failure['error']}", file=sys.stderr)
     return 1 if failures else 0

@@ -1,7 +1,10 @@
 """File names and list files of BG60k's layout (experiments.md and design.md section 5 hold the contract)."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+
+from ..files import replacing
 
 
 @dataclass(frozen=True)
@@ -38,12 +41,9 @@ def prepare(root: Path) -> None:
 
 def write_list(root: Path) -> int:
     """(Re)writes `bg60k_info.txt`, `image name, category` a line, from the finished scenes; returns their number."""
-    import json
-
     lines = []
     for facts in sorted((root / "factors").glob("*.json")):
         lines.append(f"{facts.stem}.png, {json.loads(facts.read_text())['category']}\n")
-    temporary = root / "bg60k_info.part"
-    temporary.write_text("".join(lines))
-    temporary.replace(root / "bg60k_info.txt")
+    with replacing(root / "bg60k_info.txt") as temporary:
+        temporary.write_text("".join(lines))
     return len(lines)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from ..files import replacing
 from .__main__ import main as render
 from .catalog import CATEGORIES
 from .layout import slot
@@ -45,10 +46,11 @@ def main() -> int:
         for seed in range(FIRST_SEED, last):
             recipe = draw_recipe(seed, "bound", held_out=True)
             name = f"{recipe.category}.jpg"
-            with Image.open(slot(Path(folder), "bound", seed, packshot=True).picture) as picture:
-                picture.save(options.out / name, quality=94, subsampling=0)
+            shot = slot(Path(folder), "bound", seed, packshot=True).picture
+            with Image.open(shot) as picture, replacing(options.out / name) as temporary:
+                picture.save(temporary, quality=94, subsampling=0)
             rows.append({"file": name, "category": recipe.category, "prompt": recipe.caption})
-    with open(options.out / "photos.csv", "w", newline="") as file:
+    with replacing(options.out / "photos.csv") as temporary, open(temporary, "w", newline="") as file:
         writer = csv.DictWriter(file, ["file", "category", "prompt"], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import bpy
 from mathutils import Matrix, Vector
+from PIL import Image
 
+from ..files import replacing
 from . import materials as m
 from .catalog import OUTDOORS
 from .meshes import mesh
@@ -23,7 +25,7 @@ class Quality:
     """Picture side in pixels and Cycles samples per pixel for the picture and for the mask."""
 
     side: int = 192
-    samples: int = 24
+    samples: int = 14
     mask_samples: int = 4
 
 
@@ -222,20 +224,15 @@ def shoot(product: list, others: list, picture: Path, mask: Path, quality: Quali
 
 def write_still(path: Path, colours: str) -> None:
     scene = bpy.context.scene
-    temporary = path.with_suffix(".part.png")
     scene.render.image_settings.color_mode = colours
-    scene.render.filepath = str(temporary)
-    bpy.ops.render.render(write_still=True)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        scene.render.filepath = str(temporary)
+        bpy.ops.render.render(write_still=True)
 
 
 def alpha_to_mask(path: Path) -> None:
-    from PIL import Image
-
-    temporary = path.with_suffix(".part.png")
-    with Image.open(path) as image:
+    with Image.open(path) as image, replacing(path) as temporary:
         image.getchannel("A").save(temporary)
-    temporary.replace(path)
 
 
 def frame_box(bodies: list) -> list[float]:

@@ -8,6 +8,7 @@ import os
 import sys
 from pathlib import Path
 
+from ..files import replacing
 from .recipe import draw_recipe
 from .studio import Quality, render_packshot, render_scene
 
@@ -22,10 +23,8 @@ def main() -> None:
         try:
             boxes = render(recipe, Path(job["picture"]), Path(job["mask"]), Quality(**job["quality"]))
             facts = recipe.factors() | {"boxes": boxes}
-            target = Path(job["facts"])
-            temporary = target.with_suffix(".part")
-            temporary.write_text(json.dumps(facts, indent=1))
-            temporary.replace(target)
+            with replacing(Path(job["facts"])) as temporary:
+                temporary.write_text(json.dumps(facts, indent=1))
             answer = {"seed": job["seed"], "error": None}
         except Exception as error:  # the parent reports it; other pictures go on
             answer = {"seed": job["seed"], "error": f"{type(error).__name__}: {error}"}
