@@ -56,6 +56,6 @@ def smooth(values: np.ndarray, weight: np.ndarray, sigma: float) -> np.ndarray:
     """Normalised convolution: the Gaussian mean of [H, W, C] where weight [H, W] > 0; far from any weight, 0."""
     from scipy import ndimage
 
-    total = ndimage.gaussian_filter(weight.astype(np.float32), sigma)
-    summed = ndimage.gaussian_filter(values.astype(np.float32) * weight[..., None], (sigma, sigma, 0))
+    total = ndimage.gaussian_filter(weight.astype(np.float32), sigma, truncate=2.5)
+    summed = ndimage.gaussian_filter(values.astype(np.float32) * weight[..., None], (sigma, sigma, 0), truncate=2.5)
     return summed / np.maximum(total, 1e-6)[..., None]

@@ -6,6 +6,8 @@ darker, without an edge. The hard outline is found on a picture of at most WORK_
 solved at the photograph's own resolution.
 """
 
+import math
+
 import numpy as np
 from PIL import Image
 
@@ -16,6 +18,10 @@ from .errors import ProductBackgroundError
 
 WORK_SIDE = 640
 BLEED = 6
+# A difference in Lab that makes an outline certain.
+SURE_STEP = 24.0
+# Thin parts that differ from the background by so much (Lab) are kept as they are.
+SPARED_CONTRAST = 6.0
 
 
 def cut_out(rgb: np.ndarray) -> np.ndarray:
@@ -52,15 +58,16 @@ def _product_region(rgb: np.ndarray, reach: int) -> np.ndarray:
     shadow = tint & _gentle(field[..., 0] - lab[..., 0], model.noise, ground)
     # Shadow is entered through wide openings only: a white box must not drain through a weak spot of its outline.
     background = ground | _flood(ground | shadow, ground, gap=max(2, round(0.015 * max(height, width))))
-    product = _tidy(ndimage.binary_fill_holes(~background), tint)
-    return _without_specks(product, np.linalg.norm(lab - field, axis=2), model.noise)
+    contrast = np.sqrt(((lab - field) ** 2).sum(-1))
+    product = _tidy(ndimage.binary_fill_holes(~background), tint, lab, contrast)
+    return _without_specks(product, contrast, model.noise)
 
 
 def _near(offset: np.ndarray, noise: float, reach: int) -> np.ndarray:
     """bool [H, W]: pixels that look like the background and whose weakly differing neighbours do so on average.
 
-    The average tells a white box (a little off everywhere) from JPEG noise on white (off to both sides). offset: float32
-    [H, W, 3], Lab differences from the background. reach: how many pixels far a colour may bleed.
+    The average tells a white box (a little off everywhere) from JPEG noise on white (off to both sides). offset:
+    float32 [H, W, 3], Lab differences from the background. reach: how many pixels far a colour may bleed.
     """
     from scipy import ndimage
 
@@ -94,21 +101,42 @@ def _gentle(depth: np.ndarray, noise: float, ground: np.ndarray) -> np.ndarray:
     return low & (slope < np.minimum(0.4 + 0.28 * depth, 4.5) + 0.5 * noise)
 
 
-def _tidy(product: np.ndarray, tint: np.ndarray) -> np.ndarray:
-    """Takes off rims of shadow and spurs of noise: what is thin and has the background's tint."""
+def _tidy(product: np.ndarray, tint: np.ndarray, lab: np.ndarray, contrast: np.ndarray) -> np.ndarray:
+    """Takes off rims of shadow and spurs of noise: what is thin and has the background's tint. Then smooths the outline
+    where hardly a step in colour (float32 [H, W, 3], Lab) bears it out: there its wiggles are noise."""
     from scipy import ndimage
 
-    radius = max(1, round(0.008 * max(product.shape)))
-    disc = np.hypot(*np.mgrid[-radius : radius + 1, -radius : radius + 1]) <= radius + 0.3
-    padded = np.pad(product, radius, mode="edge")
-    core = ndimage.binary_opening(padded, disc)[radius:-radius, radius:-radius]
-    kept = product & (core | ~tint)
-    # Where product and background are alike, the outline is a guess: make it a smooth one.
     size = max(product.shape)
-    smoothed = ndimage.gaussian_filter(np.pad(kept, radius, mode="edge").astype(np.float32), 0.008 * size) > 0.5
-    alike = ndimage.binary_dilation(tint & ndimage.binary_dilation(~kept, disc), disc)
-    unlike = ndimage.binary_dilation(~tint & kept, iterations=1)
-    return np.where(alike & ~unlike, smoothed[radius:-radius, radius:-radius], kept)
+    radius, sigma = max(1.3, 0.008 * size), 0.012 * size
+    pad = math.ceil(4 * sigma)
+    inside = ndimage.distance_transform_edt(np.pad(product, pad, mode="edge"))
+    core, thick = (
+        ndimage.distance_transform_edt(inside <= r)[pad:-pad, pad:-pad] <= r for r in (radius, max(radius, 2 * sigma))
+    )
+    kept = product & (core | ~tint)
+
+    step = _step(lab)
+    outline = kept ^ ndimage.binary_erosion(kept, border_value=1)
+    # A step in the picture may lie a pixel beside the outline. Its strength, averaged along the outline:
+    weight = ndimage.gaussian_filter(outline.astype(np.float32), sigma, truncate=2.5) + 1e-6
+    total = ndimage.gaussian_filter(np.where(outline, np.minimum(step, 2 * SURE_STEP), 0), sigma, truncate=2.5)
+    evidence = total / weight
+    doubt = (2 - 2 * evidence / SURE_STEP).clip(0, 1)
+    depth = signed_distance(np.pad(kept, pad, mode="edge")).clip(-2 * sigma, 2 * sigma)
+    smoothed = ndimage.gaussian_filter(depth, sigma, truncate=2.5)[pad:-pad, pad:-pad]
+    # Smoothing would eat stems and spouts.
+    spared = kept & ~thick & (contrast > SPARED_CONTRAST)
+    return (depth[pad:-pad, pad:-pad] * (1 - doubt) + smoothed * doubt > 0) | spared
+
+
+def _step(lab: np.ndarray) -> np.ndarray:
+    """float32 [H, W]: the difference in colour across each pixel, the largest nearby."""
+    from scipy import ndimage
+
+    padded = np.pad(lab, ((2, 2), (2, 2), (0, 0)), mode="edge")
+    down = ((padded[4:, 2:-2] - padded[:-4, 2:-2]) ** 2).sum(-1)
+    across = ((padded[2:-2, 4:] - padded[2:-2, :-4]) ** 2).sum(-1)
+    return ndimage.maximum_filter(np.sqrt(np.maximum(down, across)), 3)
 
 
 def _rim(shape: tuple[int, ...]) -> np.ndarray:

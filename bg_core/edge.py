@@ -5,11 +5,6 @@ import math
 import numpy as np
 from PIL import Image
 
-from .colour import smooth
-
-# Up to this many pixels the nearest colours are searched at full resolution.
-NEAREST_PIXELS = 1_000_000
-
 
 def signed_distance(product: np.ndarray) -> np.ndarray:
     """float32 [H, W]: the distance to the outline of bool [H, W] in pixels, positive inside."""
@@ -31,6 +26,7 @@ def soft_alpha(rgb: np.ndarray, work: np.ndarray, distance: np.ndarray, shrink: 
     # Blocks of pixels that lie outside the edge altogether.
     clear = band / shrink + (0.5 if shrink > 1 else 0.0)
     core, ground = distance > clear, distance < -clear
+    rim = core & (distance < clear + 1)
     if shrink > 1:
         height, width = rgb.shape[:2]
         distance = enlarge(distance[..., None], height, width, shrink)[..., 0] * shrink
@@ -40,10 +36,9 @@ def soft_alpha(rgb: np.ndarray, work: np.ndarray, distance: np.ndarray, shrink: 
         return alpha
 
     colour, depth = rgb[rows, columns].astype(np.float32), distance[rows, columns]
-    at = (np.stack([rows, columns]) + 0.5) / shrink - 0.5
-    front = _sample(_nearest(work, core), at)
     # The nearest real ground holds shadow and light fall-off that the fitted background doesn't.
-    back = _sample(_nearest(work, ground), at)
+    # The product's colour is taken from core's rim alone: print further in says nothing about a white edge.
+    front, back = (_spread(work, side, rows, columns, shrink) for side in (rim, ground))
     span = front - back
     contrast = np.linalg.norm(span, axis=-1)
     solved = ((colour - back) * span).sum(-1) / np.maximum(contrast, 1.0) ** 2
@@ -52,40 +47,73 @@ def soft_alpha(rgb: np.ndarray, work: np.ndarray, distance: np.ndarray, shrink: 
     # Where product and background look alike, only the outline's geometry says anything.
     shape = (0.5 + depth / (2 * min(band, 1.5))).clip(0, 1)
     trust = ((contrast - 12.0) / 30.0).clip(0, 1)
+    trust[(solved < 0.4) & (depth > 0) & _plateau(rgb, distance, rows, columns, back, shrink)] = 0
     alpha[rows, columns] = (trust * solved + (1 - trust) * shape) * 255 + 0.5
     return alpha
 
 
-def _sample(field: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """[H, W, C] at the fractional rows and columns [2, n], bilinearly: [n, C]."""
+def _plateau(
+    rgb: np.ndarray, distance: np.ndarray, rows: np.ndarray, columns: np.ndarray, back: np.ndarray, shrink: float
+) -> np.ndarray:
+    """bool [n]: whether the picture steps up from the background `back` [n, 3] just outside a pixel and stays level
+    inside it. At the foot of a blurred edge it would rise ever faster: here begins a pale product's own colour, such as
+    the white margin beside a print."""
     from scipy import ndimage
 
-    return np.stack([ndimage.map_coordinates(plane, at, order=1, mode="nearest") for plane in field.transpose(2, 0, 1)], -1)
+    stride = max(1.0, 0.5 * shrink)
+    last = np.array(distance.shape) - 1
+    above, below = (distance[(rows + i).clip(0, last[0]), columns] for i in (-1, 1))
+    left, right = (distance[rows, (columns + i).clip(0, last[1])] for i in (-1, 1))
+    normal = np.stack([below - above, right - left])
+    normal *= stride / np.maximum(np.hypot(*normal), 1e-3)
+    at = np.stack([rows, columns])
+
+    def contrast(offset: np.ndarray) -> np.ndarray:
+        seen = [
+            ndimage.map_coordinates(rgb[..., i], at + offset, np.float32, order=1, mode="nearest") for i in range(3)
+        ]
+        return np.linalg.norm(np.stack(seen, axis=-1) - back, axis=-1)
+
+    outer, here, inner = contrast(-normal), contrast(0 * normal), contrast(normal)
+    return (here > 6) & (inner - here < 0.5 * (here - outer))
 
 
-def _nearest(rgb: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """float32 [H, W, 3]: at every pixel the locally averaged colour of the nearest pixel where `where`.
-
-    Large pictures are averaged in blocks first: the colours are means anyway, and the search costs seconds there.
-    """
+def _spread(work: np.ndarray, where: np.ndarray, rows: np.ndarray, columns: np.ndarray, shrink: float) -> np.ndarray:
+    """float32 [n, 3]: the nearest colours where `where` in `work`, at pixels that are `shrink` times finer."""
     from scipy import ndimage
 
+    at = (np.stack([rows, columns]) + 0.5) / shrink - 0.5
+    limit = np.array(where.shape)[:, None] - 1
+    wanted = np.zeros(where.shape, bool)
+    wanted[tuple(at.round().astype(int).clip(0, limit))] = True
+    if shrink > 1:
+        wanted = ndimage.binary_dilation(wanted, np.ones((3, 3)))
+    field = np.zeros((*where.shape, 3), np.float32)
+    field[wanted] = _nearest(work, where, wanted)
+    if shrink == 1:
+        return field[rows, columns]
+    return np.stack([ndimage.map_coordinates(field[..., i], at, order=1, mode="nearest") for i in range(3)], axis=-1)
+
+
+def _nearest(rgb: np.ndarray, where: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """float32 [n, 3]: for each pixel of bool [H, W] `wanted`, in row order, the colour of the nearest pixel where
+    `where`, averaged with those of its 8 neighbours that are there too."""
+    from scipy import ndimage
+
+    rows, columns = np.nonzero(wanted)
+    if not len(rows):
+        return np.zeros((0, 3), np.float32)
+    nearest = ndimage.distance_transform_edt(~where, return_distances=False, return_indices=True)
+    rows, columns = nearest[:, rows, columns]
     height, width = where.shape
-    step = math.ceil(math.sqrt(where.size / NEAREST_PIXELS))
-    weight = _block_sums(where[..., None].astype(np.float32), step)[..., 0]
-    sums = _block_sums(np.where(where[..., None], rgb, 0).astype(np.float32), step)
-    mean = sums / np.maximum(weight, 1)[..., None]
-    rows, columns = ndimage.distance_transform_edt(weight == 0, return_distances=False, return_indices=True)
-    found = smooth(mean, weight, 1.0)[rows, columns]
-    return enlarge(found, height, width, step) if step > 1 else found
-
-
-def _block_sums(values: np.ndarray, step: int) -> np.ndarray:
-    """Sums over step x step blocks of [H, W, C]; the last ones may be smaller."""
-    if step == 1:
-        return values
-    rows = np.add.reduceat(values, np.arange(0, values.shape[0], step), axis=0)
-    return np.add.reduceat(rows, np.arange(0, values.shape[1], step), axis=1)
+    total, count = np.zeros((len(rows), 3), np.float32), np.zeros((len(rows), 1), np.float32)
+    for down in (-1, 0, 1):
+        for right in (-1, 0, 1):
+            y, x = (rows + down).clip(0, height - 1), (columns + right).clip(0, width - 1)
+            there = where[y, x, None]
+            total += there * rgb[y, x]
+            count += there
+    return total / count
 
 
 def enlarge(field: np.ndarray, height: int, width: int, step: float) -> np.ndarray:
@@ -98,29 +126,38 @@ def enlarge(field: np.ndarray, height: int, width: int, step: float) -> np.ndarr
     return np.stack(planes, axis=-1)
 
 
-def decontaminate(rgb: np.ndarray, alpha: np.ndarray, background: np.ndarray | None) -> np.ndarray:
-    """The product's own colour everywhere: C = aF + (1-a)B solved for F on the soft edge, and extended outwards.
+def decontaminate(
+    rgb: np.ndarray, alpha: np.ndarray, background: np.ndarray | None, reach: float = np.inf
+) -> np.ndarray:
+    """The product's own colour: C = aF + (1-a)B solved for F on the soft edge, and extended `reach` pixels outwards.
 
     rgb: uint8 [H, W, 3]. alpha: uint8 [H, W], 255 = product, somewhere above 0. background: [H, W, 3] or [3], 0..255,
     what lies behind the soft edge; None where the edge is known to hold no background colour (it is kept then).
-    Returns uint8 [H, W, 3]; pixels with alpha 255 are unchanged.
+    Returns uint8 [H, W, 3]; pixels with alpha 255 and beyond the reach are unchanged.
     """
+    from scipy import ndimage
+
     opaque = alpha == 255
+    edge = ~opaque
+    if np.isfinite(reach):
+        edge &= ndimage.maximum_filter(alpha, 2 * math.ceil(reach) + 1) > 0
     # Glass and veils may be nowhere opaque: then their densest part stands for the product.
-    own = _nearest(rgb, opaque if opaque.any() else alpha >= 0.9 * alpha.max())
-    share = alpha[..., None].astype(np.float32) / 255.0
-    seen = rgb.astype(np.float32)
+    own = _nearest(rgb, opaque if opaque.any() else alpha >= 0.9 * alpha.max(), edge)
+    share = alpha[edge][:, None].astype(np.float32) / 255.0
+    seen = rgb[edge].astype(np.float32)
     if background is not None:
-        seen = (seen - (1 - share) * background) / np.maximum(share, 1 / 255)
+        behind = np.broadcast_to(background, rgb.shape)[edge]
+        seen = (seen - (1 - share) * behind) / np.maximum(share, 1 / 255)
     # Dividing by a small alpha multiplies JPEG noise; out there the nearest opaque colour is the better guess.
     trust = ((share - 0.25) / 0.4).clip(0, 1)
-    colour = trust * seen.clip(0, 255) + (1 - trust) * own
-    return np.where(opaque[..., None], rgb, (colour + 0.5).clip(0, 255).astype(np.uint8))
+    colour = rgb.copy()
+    colour[edge] = trust * seen.clip(0, 255) + (1 - trust) * own + 0.5
+    return colour
 
 
 def surroundings(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray | None:
     """The old background's colour behind the soft edge, float32 [H, W, 3] in 0..255, from the nearest pixels with
-    alpha 0; None where the product leaves none."""
+    alpha 0; None where the product leaves none. Elsewhere it is 0."""
     from scipy import ndimage
 
     outside = alpha == 0
@@ -128,7 +165,10 @@ def surroundings(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray | None:
     clear = ndimage.binary_erosion(outside, border_value=1)
     if not outside.any():
         return None
-    return _nearest(rgb, clear if clear.any() else outside)
+    edge = (alpha > 0) & (alpha < 255)
+    found = np.zeros(rgb.shape, np.float32)
+    found[edge] = _nearest(rgb, clear if clear.any() else outside, edge)
+    return found
 
 
 def holds_background(rgb: np.ndarray, alpha: np.ndarray, background: np.ndarray) -> bool:
@@ -141,7 +181,7 @@ def holds_background(rgb: np.ndarray, alpha: np.ndarray, background: np.ndarray)
     opaque = alpha == 255
     if not edge.any() or not opaque.any():
         return False
-    front = _nearest(rgb, opaque)[edge]
+    front = _nearest(rgb, opaque, edge)
     span = background[edge] - front
     length = (span**2).sum(-1)
     telling = length > 20.0**2

@@ -11,7 +11,7 @@ from .edge import decontaminate, holds_background, surroundings
 from .errors import ProductBackgroundError
 from .photo import MIN_SIDE
 from .placement import Arrangement, Placement, place, product_box
-from .resize import area_average, lanczos_footprint_all
+from .resize import LANCZOS_RADIUS, area_average, lanczos_footprint_all
 
 # The canvas beyond the product is only looked at, never used.
 CANVAS_GREY = 230
@@ -118,7 +118,9 @@ def _edge_colour(crop: np.ndarray, alpha: np.ndarray, size: tuple[int, int], is_
     # A cut-out's edge mixes product and background; under a mask it may be clean already.
     if behind is not None and not is_cutout and not holds_background(crop, alpha, behind):
         behind = None
-    colour = decontaminate(crop, alpha, behind)
+    # Lanczos reads as far beyond the canvas pixels that are seen.
+    scale = max(crop.shape[1] / size[0], crop.shape[0] / size[1])
+    colour = decontaminate(crop, alpha, behind, reach=(EXTENSION + 1) * scale + LANCZOS_RADIUS * max(scale, 1))
     return np.asarray(Image.fromarray(colour).resize(size, Image.Resampling.LANCZOS, box=box))
 
 

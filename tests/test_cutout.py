@@ -73,6 +73,27 @@ def test_white_box_on_white():
     assert overlap(cut_out(rgb), box) > 0.97
 
 
+def test_white_margin_beside_a_print_is_product():
+    """A white carton on white: its edge stays straight where dark print comes close to it."""
+    box = ((np.abs(X - 100) < 45) & (np.abs(Y - 100) < 75)).astype(float)
+    picture = over(plain((255, 255, 255)), (240, 240, 240), box)
+    bars = (X > 90) & (X < 142) & (np.abs(Y - 100) < 60) & (Y // 8 % 2 == 0)
+    picture = over(picture, (190, 20, 30), bars.astype(float))
+    alpha = cut_out(photograph(picture, noise=0.5))
+    edges = np.argmax(alpha[45:155, ::-1] >= 128, axis=1)
+    assert np.abs(SIDE - edges - 145).max() <= 1 and edges.std() < 0.5
+
+
+def test_pale_outline_is_smoothed_and_a_sure_one_is_kept():
+    wave = np.sin(np.arctan2(Y - 100, X - 100) * 40)
+    cover = (60 + 1.5 * wave + 0.5 - np.hypot(X - 100, Y - 100)).clip(0, 1)
+    for colour, least, most in (((252, 247, 236), 0.0, 1.0), ((30, 30, 120), 1.3, 1.6)):
+        alpha = cut_out(photograph(over(plain((255, 255, 255)), colour, cover), noise=0.7))
+        amplitude = (alpha / 255 * wave).sum() / (60 * np.pi)
+        assert overlap(alpha, cover) > 0.95
+        assert least <= amplitude < most
+
+
 def test_soft_shadow_goes():
     cover = disc(100, 90, 50)
     shade = ndimage.gaussian_filter(disc(112, 132, 36), 9) * 0.45
