@@ -1,1 +1,1 @@
-"""The model package: torch, numpy and pillow only; it knows neither ComfyUI nor diffusers."""
+"""The model package. Needs torch, numpy, pillow, scipy and safetensors; knows neither ComfyUI nor diffusers."""

@@ -104,22 +104,19 @@ class BaseConfig:
 
     def transformers_text(self, vocabulary_size: int) -> dict[str, Any]:
         """Keyword arguments of `transformers.CLIPTextConfig` over a trimmed vocabulary whose last rows are BOS, EOS."""
-        return {
+        return self._text_shape() | {
             "vocab_size": vocabulary_size,
             "bos_token_id": vocabulary_size - 2,
             "eos_token_id": vocabulary_size - 1,
             "pad_token_id": vocabulary_size - 1,
-            "hidden_size": self.context_width,
-            "intermediate_size": self.text_feedforward,
-            "num_hidden_layers": self.text_layers,
-            "num_attention_heads": self.text_heads,
-            "max_position_embeddings": self.text_positions,
-            "hidden_act": self.text_activation,
             "projection_dim": self.context_width,
         }
 
     def host_text(self) -> dict[str, Any]:
         """The text configuration that ComfyUI's CLIP model reads, over the stock tokenizer's whole vocabulary."""
+        return self._text_shape() | {"eos_token_id": EOS}
+
+    def _text_shape(self) -> dict[str, Any]:
         return {
             "hidden_size": self.context_width,
             "intermediate_size": self.text_feedforward,
@@ -127,7 +124,6 @@ class BaseConfig:
             "num_attention_heads": self.text_heads,
             "max_position_embeddings": self.text_positions,
             "hidden_act": self.text_activation,
-            "eos_token_id": EOS,
         }
 
 

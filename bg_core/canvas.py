@@ -25,6 +25,14 @@ PRESETS: dict[str, tuple[int, int]] = {
 }
 PRESET_NAMES = [*PRESETS, CUSTOM]
 
+# Width and height of a canvas that takes the preset's size, but not its shape.
+PRESET_ASPECT = "preset's own"
+ASPECTS: dict[str, tuple[int, int]] = {
+    name: (int(name.split(":")[0]), int(name.split(":")[1]))
+    for name in ("1:1", "4:5", "3:4", "2:3", "9:16", "5:4", "4:3", "3:2", "16:9")
+}
+ASPECT_NAMES = [PRESET_ASPECT, *ASPECTS]
+
 # Painter: the side of the square it was trained on, and the steps its sides may have, best first.
 CANVAS_PAINTER = "Canvas size"
 PAINTERS: dict[str, tuple[int, tuple[int, ...]]] = {
@@ -37,12 +45,16 @@ PAINTER_NAMES = [*PAINTERS, CANVAS_PAINTER]
 MAX_STRETCH = 0.02
 
 
-def canvas_size(preset: str, width: int, height: int) -> tuple[int, int]:
-    """(width, height) of a preset; the given sides for "Custom".
+def canvas_size(preset: str, width: int, height: int, aspect: str = PRESET_ASPECT) -> tuple[int, int]:
+    """(width, height) of a preset; the given sides for "Custom". An aspect reshapes them and keeps the longer side.
 
-    Raises ProductBackgroundError for an unknown preset and for custom sides that aren't multiples of 8 within
-    MIN_CANVAS..MAX_CANVAS.
+    Raises ProductBackgroundError for an unknown preset or aspect, for custom sides that aren't multiples of 8 within
+    MIN_CANVAS..MAX_CANVAS, and for a shape whose shorter side would be below MIN_CANVAS.
     """
+    return _reshaped(_size_of_preset(preset, width, height), aspect)
+
+
+def _size_of_preset(preset: str, width: int, height: int) -> tuple[int, int]:
     if preset in PRESETS:
         return PRESETS[preset]
     if preset != CUSTOM:
@@ -55,6 +67,23 @@ def canvas_size(preset: str, width: int, height: int) -> tuple[int, int]:
                 f"{MAX_CANVAS}; the nearest is {nearest}."
             )
     return width, height
+
+
+def _reshaped(size: tuple[int, int], aspect: str) -> tuple[int, int]:
+    if aspect == PRESET_ASPECT:
+        return size
+    if aspect not in ASPECTS:
+        raise ProductBackgroundError(f"There is no aspect {aspect!r}. Accepted are: {', '.join(ASPECT_NAMES)}.")
+    wide, high = ASPECTS[aspect]
+    longer, share = max(size), min(wide, high) / max(wide, high)
+    shorter = math.floor(longer * share / CANVAS_STEP + 0.5) * CANVAS_STEP
+    if shorter < MIN_CANVAS:
+        needed = math.ceil(MIN_CANVAS / share / CANVAS_STEP) * CANVAS_STEP
+        raise ProductBackgroundError(
+            f"A canvas {longer} pixels long with the aspect {aspect} would be {shorter} pixels across. At least "
+            f"{MIN_CANVAS} are needed: choose a longer side of {needed} or more."
+        )
+    return (longer, shorter) if wide > high else (shorter, longer)
 
 
 def paint_size(painter: str, canvas: tuple[int, int]) -> tuple[int, int]:

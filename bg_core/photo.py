@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageFile, UnidentifiedImageError
 
 from .errors import ProductBackgroundError
 
@@ -28,6 +28,15 @@ MAX_PIXELS = 64_000_000
 # What Pillow's decoders raise on broken files; they don't agree on one class.
 _DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error)
 
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _TIFF_SUBFILE_TYPE = 254
 _PROFILE_SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
 
@@ -52,13 +61,13 @@ def read_photo(path: str | os.PathLike) -> Photo:
     """
     name = os.path.basename(os.fspath(path))
     with _open(path, name) as image:
-        _check_size(image.size, name)
+        check_size(image.size, f"'{name}'")
         _check_single_picture(image, name)
         try:
             with _refusing_truncated_files():
                 image.load()
         except Image.DecompressionBombError as error:
-            raise ProductBackgroundError(_too_large(name, str(error))) from error
+            raise ProductBackgroundError(_too_large(f"'{name}'", str(error))) from error
         except _DECODE_ERRORS as error:
             raise ProductBackgroundError(
                 f"'{name}' is truncated or broken ({error}). Export or download the photograph again."
@@ -94,7 +103,7 @@ def _open(path: str | os.PathLike, name: str) -> Image.Image:
     except FileNotFoundError as error:
         raise ProductBackgroundError(f"There is no file '{os.fspath(path)}'. Choose or upload a photograph.") from error
     except Image.DecompressionBombError as error:
-        raise ProductBackgroundError(_too_large(name, str(error))) from error
+        raise ProductBackgroundError(_too_large(f"'{name}'", str(error))) from error
     except UnidentifiedImageError as error:
         raise ProductBackgroundError(
             f"'{name}' is not an image that can be read here, or its header is broken. "
@@ -104,21 +113,22 @@ def _open(path: str | os.PathLike, name: str) -> Image.Image:
         raise ProductBackgroundError(f"'{name}' can't be opened as an image: {error}.") from error
 
 
-def _too_large(name: str, found: str) -> str:
+def _too_large(what: str, found: str) -> str:
     return (
-        f"'{name}' is too large: {found}. Accepted are up to {MAX_PIXELS // 1_000_000} megapixels and "
+        f"{what} is too large: {found}. Accepted are up to {MAX_PIXELS // 1_000_000} megapixels and "
         f"{MAX_SIDE:,} pixels a side. Scale the photograph down first."
     )
 
 
-def _check_size(size: tuple[int, int], name: str) -> None:
+def check_size(size: tuple[int, int], what: str) -> None:
+    """Raises ProductBackgroundError where no photograph may have this (width, height); `what` names it."""
     width, height = size
     if min(size) < MIN_SIDE:
         raise ProductBackgroundError(
-            f"'{name}' is {width}x{height} pixels. A product photograph needs at least {MIN_SIDE} pixels a side."
+            f"{what} is {width}x{height} pixels. A product photograph needs at least {MIN_SIDE} pixels a side."
         )
     if max(size) > MAX_SIDE or width * height > MAX_PIXELS:
-        raise ProductBackgroundError(_too_large(name, f"{width}x{height} pixels"))
+        raise ProductBackgroundError(_too_large(what, f"{width}x{height} pixels"))
 
 
 def _check_single_picture(image: Image.Image, name: str) -> None:
@@ -158,11 +168,13 @@ def _refusing_truncated_files() -> Iterator[None]:
 
 
 def _upright(image: Image.Image, name: str) -> Image.Image:
+    """Turned as its EXIF data says. Reads that one tag alone, whatever else is broken there."""
     try:
-        return ImageOps.exif_transpose(image) or image
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except _DECODE_ERRORS as error:
         logger.warning("'%s': its EXIF data is broken (%s); the picture is taken as it lies.", name, error)
         return image
+    return image if turn is None else image.transpose(turn)
 
 
 def _to_eight_bit(image: Image.Image, name: str) -> Image.Image:

@@ -131,6 +131,11 @@ def _crop(picture: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
 
 def _pictures(photo: torch.Tensor) -> list[np.ndarray]:
     """The batch as uint8 [H, W, 3] pictures."""
+    if photo.ndim == 4 and photo.shape[-1] == 4:
+        raise ProductBackgroundError(
+            "photo has an alpha channel. Connect it to Load Product Photo's input picture, and that node's photo and "
+            "product_mask to this one."
+        )
     if photo.ndim != 4 or photo.shape[-1] != 3 or photo.shape[0] == 0:
         raise ProductBackgroundError(
             f"photo has the shape {tuple(photo.shape)}. Accepted is an IMAGE [batch, height, width, 3]."

@@ -124,7 +124,7 @@ class DemonstrationBase(comfy.supported_models.SD15):
 def register_demonstration_base() -> None:
     """Add the base to the models that ComfyUI knows, and the bundled checkpoint's folder to those it lists.
 
-    Calling it again, even from a second copy of the pack, changes nothing.
+    Calling it again changes nothing. Of two copies of the pack the first one's class stays; each adds its own folder.
     """
     models = comfy.supported_models.models
     if not any(getattr(model, "product_background_base", None) == BASE_NAME for model in models):

@@ -1,19 +1,34 @@
-"""Load Product Photo: a photograph from ComfyUI's input folder, as cameras and sellers make them."""
+"""Load Product Photo: a photograph from ComfyUI's input folder, as cameras and sellers make them, or over a link."""
 
 import hashlib
+import math
 import os
 
 import folder_paths
 from comfy_api.latest import io
 
 from ..bg_core.photo import photo_tensors, read_photo
+from ..bg_core.picture import picture_tensors
+
+# ComfyUI says None for an input that is connected, and nothing for one that isn't.
+UNCONNECTED = "unconnected"
+
+
+def photos_in(folder: str) -> list[str]:
+    """The names of the images there; none where the folder can't be read.
+
+    ComfyUI asks for the schema while it loads the pack: an error here would take all of the pack's nodes away.
+    """
+    try:
+        files = [entry.name for entry in os.scandir(folder) if entry.is_file()]
+    except OSError:
+        return []
+    return sorted(folder_paths.filter_files_content_types(files, ["image"]))
 
 
 class LoadProductPhoto(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        folder = folder_paths.get_input_directory()
-        files = [name for name in os.listdir(folder) if os.path.isfile(os.path.join(folder, name))]
         return io.Schema(
             node_id="PBG_LoadProductPhoto",
             display_name="Load Product Photo",
@@ -22,11 +37,17 @@ class LoadProductPhoto(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "image",
-                    options=sorted(folder_paths.filter_files_content_types(files, ["image"])),
+                    options=photos_in(folder_paths.get_input_directory()),
                     upload=io.UploadType.image,
                     image_folder=io.FolderType.input,
                     tooltip="A still picture in ComfyUI's input folder. JPEG, PNG, WebP or TIFF; with or without "
                     "alpha; RGB, grey, palette or CMYK. Animations are refused.",
+                ),
+                io.Image.Input(
+                    "picture",
+                    optional=True,
+                    tooltip="Connected: used instead of the file. Pictures with or without alpha, of any number; "
+                    "the alpha becomes product_mask.",
                 ),
             ],
             outputs=[
@@ -36,16 +57,16 @@ class LoadProductPhoto(io.ComfyNode):
                 ),
                 io.Mask.Output(
                     display_name="product_mask",
-                    tooltip="1 on the product, from the file's alpha. 64x64 zeros where the file has none: "
+                    tooltip="1 on the product, from the alpha. 64x64 zeros where there is none: "
                     "Prepare Product then cuts the product out itself.",
                 ),
             ],
         )
 
     @classmethod
-    def validate_inputs(cls, image) -> bool | str:
+    def validate_inputs(cls, image, picture=UNCONNECTED) -> bool | str:
         # Something that isn't text comes over a link and is unknown before the graph runs.
-        if not isinstance(image, str) or folder_paths.exists_annotated_filepath(image):
+        if picture is not UNCONNECTED or not isinstance(image, str) or folder_paths.exists_annotated_filepath(image):
             return True
         return (
             f"There is no file '{image}' in ComfyUI's input folder ({folder_paths.get_input_directory()}). "
@@ -53,11 +74,17 @@ class LoadProductPhoto(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, image) -> str:
+    def fingerprint_inputs(cls, image, picture=UNCONNECTED) -> str | float:
+        if picture is not UNCONNECTED:
+            return "the file isn't read"
+        if not isinstance(image, str):
+            return math.nan  # a name over a link: known only when the graph runs, so that it is always read again
         with open(folder_paths.get_annotated_filepath(image), "rb") as file:
-            return hashlib.sha256(file.read()).hexdigest()
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     @classmethod
-    def execute(cls, image) -> io.NodeOutput:
+    def execute(cls, image, picture=None) -> io.NodeOutput:
+        if picture is not None:
+            return io.NodeOutput(*picture_tensors(picture))
         photo = read_photo(folder_paths.get_annotated_filepath(image))
         return io.NodeOutput(*photo_tensors(photo))

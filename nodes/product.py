@@ -88,6 +88,13 @@ class PrepareProduct(io.ComfyNode):
                     step=0.01,
                     tooltip="Smallest distance to the canvas's border, as a share of its shorter side.",
                 ),
+                io.Combo.Input(
+                    "aspect",
+                    options=sizes.ASPECT_NAMES,
+                    default=sizes.PRESET_ASPECT,
+                    optional=True,
+                    tooltip="Gives the preset's or custom size another shape (width:height). Its longer side stays.",
+                ),
             ],
             outputs=[
                 io.Image.Output(
@@ -114,9 +121,20 @@ class PrepareProduct(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, photo, preset, width, height, painter, scale, horizontal, vertical, margin, product_mask=None
+        cls,
+        photo,
+        preset,
+        width,
+        height,
+        painter,
+        scale,
+        horizontal,
+        vertical,
+        margin,
+        product_mask=None,
+        aspect=sizes.PRESET_ASPECT,
     ) -> io.NodeOutput:
-        canvas_size = sizes.canvas_size(preset, width, height)
+        canvas_size = sizes.canvas_size(preset, width, height, aspect)
         paint_size = sizes.paint_size(painter, canvas_size)
         arrangement = Arrangement(scale, horizontal, vertical, margin)
         ready = prepare_product(photo, product_mask, canvas_size, paint_size, arrangement)
