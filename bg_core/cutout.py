@@ -15,6 +15,7 @@ from .backdrop import ADVICE, fit_background, refit
 from .colour import luminance_slope, median3, rgb_to_lab, smooth
 from .edge import signed_distance, soft_alpha
 from .errors import ProductBackgroundError
+from .reflection import without_reflection
 
 WORK_SIDE = 640
 BLEED = 6
@@ -59,7 +60,8 @@ def _product_region(rgb: np.ndarray, reach: int) -> np.ndarray:
     # Shadow is entered through wide openings only: a white box must not drain through a weak spot of its outline.
     background = ground | _flood(ground | shadow, ground, gap=max(2, round(0.015 * max(height, width))))
     contrast = np.sqrt(((lab - field) ** 2).sum(-1))
-    product = _tidy(ndimage.binary_fill_holes(~background), tint, lab, contrast)
+    product = without_reflection(rgb, ndimage.binary_fill_holes(~background))
+    product = _tidy(product, tint, lab, contrast)
     return _without_specks(product, contrast, model.noise)
 
 

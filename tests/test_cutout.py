@@ -105,6 +105,31 @@ def test_soft_shadow_goes():
     assert overlap(alpha, cover) > 0.95
 
 
+@pytest.mark.parametrize("scale", [1, 3])
+def test_mirror_image_on_a_glossy_floor_goes(scale):
+    rng = np.random.default_rng(4)
+    print_ = ndimage.gaussian_filter(rng.normal(0, 1, (SIDE, SIDE, 3)), (2, 2, 0)) * 400 + (150, 110, 60)
+    picture = plain((255, 255, 255))
+    picture[30:150, 60:140] = print_[30:150, 60:140].clip(0, 215)
+    fade = np.linspace(0.5, 0.1, 30)[:, None, None]
+    mirrored = picture.copy()
+    mirrored[150:180] = 255 + fade * (picture[120:150][::-1] - 255)
+    for shown in (mirrored, picture):
+        alpha = cut_out(photograph(shown.repeat(scale, axis=0).repeat(scale, axis=1), noise=1.0))
+        rows = np.nonzero((alpha >= 128)[:, 70 * scale : 130 * scale].any(axis=1))[0]
+        assert abs(rows[0] - 30 * scale) <= 2 * scale and abs(rows[-1] + 1 - 150 * scale) <= 2 * scale
+
+
+def test_mirror_symmetric_product_stays_whole():
+    """As strong below as above: an ornament, not a reflection."""
+    rng = np.random.default_rng(4)
+    picture = plain((255, 255, 255))
+    half = (ndimage.gaussian_filter(rng.normal(0, 1, (70, 80, 3)), (2, 2, 0)) * 400 + (150, 110, 60)).clip(0, 215)
+    picture[30:170, 60:140] = np.concatenate([half, half[::-1]])
+    box = (Y > 30) & (Y < 170) & (X > 60) & (X < 140)
+    assert overlap(cut_out(photograph(picture, noise=1.0)), box) > 0.97
+
+
 def test_product_that_is_cut_off_by_the_border():
     cover = ((np.abs(X - 100) < 40) & (Y > 40)).astype(float)
     rgb = photograph(over(plain((250, 250, 250)), (180, 30, 60), cover), noise=1.0)
