@@ -1,8 +1,18 @@
-"""Makes the pack importable as `product_background`, as ComfyUI does it: from its folder, which isn't on sys.path."""
+"""Makes the pack importable as `product_background`, as ComfyUI does it: from its folder, which isn't on sys.path.
 
+The trainers import `bg_core` from the repository's root, as their command lines do. In one test process both names must
+mean the same modules, or there would be two ProductBackgroundError classes: `bg_core` is made an alias here. That the
+pack by itself needs no such name is tested in a fresh process (test_pack_loading.py) and in its imports
+(test_source.py).
+"""
+
+import importlib
 import importlib.util
+import os
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -13,3 +23,18 @@ if "product_background" not in sys.modules:
     module = importlib.util.module_from_spec(spec)
     sys.modules["product_background"] = module
     spec.loader.exec_module(module)
+    for path in ["", *(f".{file.stem}" for file in sorted((ROOT / "bg_core").glob("[!_]*.py")))]:
+        sys.modules[f"bg_core{path}"] = importlib.import_module(f"product_background.bg_core{path}")
+
+
+@pytest.fixture(scope="session")
+def comfyui() -> Path:
+    """ComfyUI's own modules, importable in this process (no server): $COMFYUI_PATH, or the copy that `make` sets up."""
+    folder = Path(os.environ.get("COMFYUI_PATH") or ROOT / ".cache" / "comfyui")
+    # At the end of the path: ComfyUI's top-level `nodes.py` and `utils/` must not shadow anybody's.
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+    from comfy.cli_args import args
+
+    args.cpu = True
+    return folder
