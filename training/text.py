@@ -25,7 +25,7 @@ POSITIONS = 77
 def tokenizer_folder(comfyui: str | os.PathLike[str] | None = None) -> Path:
     """The folder of CLIP's vocabulary in a ComfyUI: the given one, $COMFYUI_PATH, or .cache/comfyui, in this order."""
     root = Path(comfyui or os.environ.get("COMFYUI_PATH") or Path(__file__).parent.parent / ".cache" / "comfyui")
-    folder = root / "comfy" / "sd1_tokenizer"
+    folder = root.expanduser() / "comfy" / "sd1_tokenizer"
     if not (folder / "vocab.json").is_file():
         raise ProductBackgroundError(
             f"No CLIP tokenizer at {folder}. Set COMFYUI_PATH to a ComfyUI folder, or run `make comfyui` once."
