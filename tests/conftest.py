@@ -11,8 +11,10 @@ import importlib.util
 import os
 import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -38,3 +40,25 @@ def comfyui() -> Path:
 
     args.cpu = True
     return folder
+
+
+@pytest.fixture(scope="session")
+def family(comfyui: Path) -> ModuleType:
+    """The pack's module, with the base registered in the host."""
+    module = importlib.import_module("product_background.nodes.demonstration_base")
+    module.register_demonstration_base()
+    return module
+
+
+@pytest.fixture(scope="session")
+def loaded(family: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """A random base in float32, as training holds it and as the host's stock loader opens it."""
+    import comfy.sd
+
+    from training.export import load_base
+    from training.make_random_base import make_random_base
+
+    path = make_random_base(tmp_path_factory.mktemp("base") / "random.safetensors", dtype=torch.float32)
+    base, _ = load_base(path)
+    model, clip, vae, _ = comfy.sd.load_checkpoint_guess_config(str(path), output_vae=True, output_clip=True)
+    return SimpleNamespace(path=path, base=base, model=model, clip=clip, vae=vae)

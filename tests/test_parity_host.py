@@ -1,13 +1,7 @@
-"""The demonstration base inside ComfyUI's own code: the same weights must give the same numbers as in training.
-
-Imports the host's `comfy` package into this process (no server): $COMFYUI_PATH, or the copy that `make` sets up.
-"""
+"""The demonstration base inside ComfyUI's own code: the same weights must give the same numbers as in training."""
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -20,41 +14,6 @@ from torch import Tensor
 
 from bg_core import checkpoint
 from bg_core.base import DEMONSTRATION, add_noise, alphas_cumprod, inpainting_input, sigmas, velocity
-
-ROOT = Path(__file__).resolve().parent.parent
-COMFYUI = Path(os.environ.get("COMFYUI_PATH") or ROOT / ".cache" / "comfyui")
-
-
-@pytest.fixture(scope="module")
-def family() -> ModuleType:
-    """The pack's module, with the base registered in the host."""
-    # At the end of the path: ComfyUI's top-level `nodes.py` and `utils/` must not shadow anybody's.
-    if str(COMFYUI) not in sys.path:
-        sys.path.append(str(COMFYUI))
-    from comfy.cli_args import args
-
-    args.cpu = True
-    name = "product_background.nodes.demonstration_base"  # alone, without the other nodes
-    spec = importlib.util.spec_from_file_location(name, ROOT / "nodes" / "demonstration_base.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.register_demonstration_base()
-    return module
-
-
-@pytest.fixture(scope="module")
-def loaded(family: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """A random base in float32, as training holds it and as the host's stock loader opens it."""
-    import comfy.sd
-
-    from training.export import load_base
-    from training.make_random_base import make_random_base
-
-    path = make_random_base(tmp_path_factory.mktemp("base") / "random.safetensors", dtype=torch.float32)
-    base, _ = load_base(path)
-    model, clip, vae, _ = comfy.sd.load_checkpoint_guess_config(str(path), output_vae=True, output_clip=True)
-    return SimpleNamespace(path=path, base=base, model=model, clip=clip, vae=vae)
 
 
 def _positive(clip: Any, text: str) -> list[Any]:
