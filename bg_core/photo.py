@@ -37,7 +37,8 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_TIFF_SUBFILE_TYPE = 254
+_TIFF_SUBFILE_TYPE, _TIFF_PHOTOMETRIC = 254, 262
+_WHITE_IS_ZERO = 0
 _PROFILE_SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
 
 
@@ -74,7 +75,9 @@ def read_photo(path: str | os.PathLike) -> Photo:
             ) from error
         upright = _upright(image, name)
         colour, alpha = _split_alpha(_to_eight_bit(upright, name))
-        rgb = np.asarray(_to_srgb(colour, image.info.get("icc_profile"), name))
+        # Lab says its colours by itself, and has become sRGB already.
+        profile = None if image.mode == "LAB" else image.info.get("icc_profile")
+        rgb = np.asarray(_to_srgb(colour, profile, name))
     if alpha is not None:
         if not alpha.any():
             raise ProductBackgroundError(
@@ -107,7 +110,8 @@ def _open(path: str | os.PathLike, name: str) -> Image.Image:
     except UnidentifiedImageError as error:
         raise ProductBackgroundError(
             f"'{name}' is not an image that can be read here, or its header is broken. "
-            "Accepted are JPEG, PNG, WebP, TIFF, BMP and other still images that Pillow reads."
+            "Accepted are JPEG, PNG, WebP, TIFF (8 or 16 whole bits a channel), BMP and other still images that Pillow "
+            "reads."
         ) from error
     except _DECODE_ERRORS as error:
         raise ProductBackgroundError(f"'{name}' can't be opened as an image: {error}.") from error
@@ -197,14 +201,17 @@ def _to_eight_bit(image: Image.Image, name: str) -> Image.Image:
 def _scale_deep_grey(image: Image.Image, name: str) -> Image.Image:
     """16-bit (and float) grey to 8 bits by scaling; Pillow's own conversion clips everything above 255 to white."""
     values = np.asarray(image)
-    if image.mode == "F":
-        if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
-            raise ProductBackgroundError(f"'{name}' holds float values outside 0..1. Save it with 8 or 16 bits.")
-        grey = values * 255.0
-    else:
-        if values.min() < 0 or values.max() > 65535:
-            raise ProductBackgroundError(f"'{name}' holds more than 16 bits a channel. Save it with 8 or 16 bits.")
-        grey = values.astype(np.float64) / 257.0
+    white = 1 if image.mode == "F" else 65535
+    lowest, highest = values.min(), values.max()
+    # NaN is neither.
+    if not (lowest >= 0 and highest <= white):
+        raise ProductBackgroundError(
+            f"'{name}' is one grey channel with values from {lowest:g} to {highest:g}. Accepted are 0 to {white}. Save "
+            "it with 8 or 16 bits a channel."
+        )
+    grey = values.astype(np.float64) * (255 / white)
+    if getattr(image, "tag_v2", {}).get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO:
+        grey = 255 - grey  # Pillow does it for 8 bits only
     scaled = Image.fromarray((grey + 0.5).astype(np.uint8))
     key = image.info.get("transparency")
     if isinstance(key, int):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from product_background.bg_core import canvas as sizes
 from product_background.bg_core.errors import ProductBackgroundError
@@ -38,3 +40,13 @@ def test_an_unknown_aspect_and_one_too_narrow_are_refused() -> None:
     assert sizes.canvas_size("Custom", 256, 456, "9:16") == (256, 456)
     with pytest.raises(ProductBackgroundError, match="custom canvas's width is 771"):
         sizes.canvas_size("Custom", 771, 768, "1:1")
+
+
+def test_help_page_names_every_presets_aspect_ratio() -> None:
+    page = Path(__file__).resolve().parent.parent / "web" / "docs" / "PBG_PrepareProduct" / "en.md"
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.read_text().splitlines() if "|" in line]
+    named = {row[0]: row[1] for row in rows}
+    assert set(sizes.PRESET_NAMES) <= set(named)
+    for preset, (width, height) in sizes.PRESETS.items():
+        wide, high = sizes.ASPECTS[named[preset]]
+        assert sizes.stretch((width, height), (wide, high)) < 0.005, preset

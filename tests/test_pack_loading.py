@@ -98,8 +98,7 @@ def test_the_pack_was_not_importable_by_chance(loaded: dict[str, Any]) -> None:
 
 
 def test_import_is_cheap(loaded: dict[str, Any]) -> None:
-    # What ComfyUI itself has imported before (transformers, scipy in parts) can't be seen here, but in the pack's source:
-    # test_source.py.
+    # What ComfyUI itself has imported before (transformers), or a function imports later, is for test_source.py to see.
     heavy = {"diffusers", "accelerate", "bpy", "httpx", "rich", "matplotlib", "pandas"}
     assert not heavy & {name.split(".")[0] for name in loaded["added"]}
     assert loaded["cpu_seconds"] <= IMPORT_LIMIT_S
@@ -136,6 +135,14 @@ def test_translations_name_every_node_input_and_output(loaded: dict[str, Any], p
             assert not set("".join(slot.values())) & set("@{}|")
     categories = json.loads((path.parent / "main.json").read_text(encoding="utf-8"))["nodeCategories"]
     assert set(categories) == {node["category"] for node in loaded["nodes"].values()}
+
+
+def test_help_page_shows_in_every_language(loaded: dict[str, Any]) -> None:
+    """The browser asks for <node>/<its language>.md, then for <node>.md, never for another language's page."""
+    docs = ROOT / "web" / "docs"
+    for node_id in loaded["nodes"]:
+        english = (docs / node_id / "en.md").read_text(encoding="utf-8")
+        assert (docs / f"{node_id}.md").read_text(encoding="utf-8") == english, f"copy {node_id}/en.md to {node_id}.md"
 
 
 def test_there_is_a_translation() -> None:

@@ -142,6 +142,45 @@ def test_cmyk_tiff_and_inverted_adobe_jpeg(tmp_path):
         assert red > 240 and green < 15 and blue < 15
 
 
+def cmyk_profile() -> bytes:
+    """A printing profile made by hand, in which cyan ink is red and black ink is grey: its effect can't be missed."""
+    inks = np.array(np.meshgrid(*[[0, 1]] * 4, indexing="ij")).reshape(4, 16)  # cyan varies slowest
+    lab = np.full((16, 3), [255, 128, 128])
+    lab[inks[0] == 1] = [136, 208, 195]  # sRGB's red
+    lab[inks[3] == 1] = [137, 128, 128]  # grey 128
+    ramp = bytes(range(256))
+    identity = struct.pack(">9i", *[65536 * (i % 4 == 0) for i in range(9)])
+    table = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + identity + ramp * 4 + lab.astype(np.uint8).tobytes() + ramp * 3
+    white = b"XYZ " + bytes(4) + struct.pack(">3i", 63190, 65536, 54061)
+    tags, body = b"", b""
+    for name, data in ((b"A2B0", table), (b"wtpt", white)):
+        tags += struct.pack(">4sII", name, 128 + 4 + 2 * 12 + len(body), len(data))
+        body += data + bytes(-len(data) % 4)
+    size = 128 + 4 + len(tags) + len(body)
+    header = struct.pack(">I4sI4s4s4s", size, b"lcms", 0x02400000, b"prtr", b"CMYK", b"Lab ") + bytes(12) + b"acsp"
+    header = header.ljust(68, b"\0") + struct.pack(">3i", 63190, 65536, 54061)
+    return header.ljust(128, b"\0") + struct.pack(">I", 2) + tags + body
+
+
+@pytest.mark.parametrize("kind", ["tif", "jpg"])
+def test_cmyk_goes_through_its_profile(tmp_path, kind):
+    path, profile = tmp_path / f"a.{kind}", cmyk_profile()
+    inks = {(0, 0, 0, 0): (255, 255, 255), (255, 0, 0, 0): (255, 0, 0), (0, 0, 0, 255): (128, 128, 128)}
+    for ink, colour in inks.items():
+        Image.new("CMYK", (WIDTH, HEIGHT), ink).save(path, icc_profile=profile, quality=98)
+        assert np.abs(read_photo(path).rgb[5, 5].astype(int) - colour).max() <= 12, ink
+    # Without the profile the same file is cyan.
+    Image.new("CMYK", (WIDTH, HEIGHT), (255, 0, 0, 0)).save(path, quality=98)
+    assert np.abs(read_photo(path).rgb[5, 5].astype(int) - (0, 255, 255)).max() <= 12
+
+
+def test_cmyk_with_a_profile_for_rgb_is_converted_without_it(tmp_path, caplog):
+    Image.new("CMYK", (WIDTH, HEIGHT), (0, 255, 255, 0)).save(tmp_path / "a.tif", icc_profile=swapped_profile())
+    with caplog.at_level(logging.WARNING):
+        assert read_photo(tmp_path / "a.tif").rgb[5, 5].tolist() == [255, 0, 0]
+    assert "RGB profile in a CMYK picture" in caplog.text
+
+
 def test_palette_with_transparency(tmp_path):
     image = Image.new("P", (WIDTH, HEIGHT), 0)
     image.putpalette([255, 0, 0, 0, 0, 255])
