@@ -1,7 +1,8 @@
 """`python -m training.render.photos --out product_photos`: the product photographs that `make demo` starts from.
 
-One packshot a category, of a shape that no training render shows, with a soft shadow on white and no alpha, as sellers
-have them; `photos.csv` gives each the caption of a scene that its category's commonality would draw.
+One packshot a category, of a shape that no training render shows. Most are JPEGs on white with a soft shadow and no
+alpha; products as pale as the paper, whose outline nobody could find, are PNGs with alpha, as photographers do.
+`photos.csv` gives each the caption of a scene that its category's commonality would draw.
 """
 
 import argparse
@@ -15,40 +16,44 @@ from PIL import Image
 from ..files import replacing
 from .__main__ import main as render
 from .catalog import CATEGORIES
-from .layout import slot
+from .layout import Slot, slot
 from .recipe import draw_recipe
 
 FIRST_SEED = 600_000
+WITH_ALPHA = ("mug", "perfume", "yoghurt", "cream", "soap")
+
+
+def save_photo(shot: Slot, category: str, out: Path) -> str:
+    """Writes a packshot as its seller would have it; returns the file's name."""
+    with Image.open(shot.picture) as picture, Image.open(shot.mask) as mask:
+        if category in WITH_ALPHA:
+            picture.putalpha(mask)
+            target, options = out / f"{category}.png", {}
+        else:
+            target, options = out / f"{category}.jpg", {"quality": 94, "subsampling": 0}
+        with replacing(target) as temporary:
+            picture.save(temporary, **options)
+    return target.name
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m training.render.photos", description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--side", type=int, default=640, help="picture side in pixels")
-    parser.add_argument("--samples", type=int, default=32)
+    parser.add_argument("--side", type=int, default=512, help="picture side in pixels")
+    parser.add_argument("--samples", type=int, default=16)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     last = FIRST_SEED + len(CATEGORIES)
     with tempfile.TemporaryDirectory() as folder:
-        shots = [
-            "--packshots",
-            "--half",
-            "bound",
-            "--held-out",
-            "--out",
-            folder,
-            "--seed-range",
-            f"{FIRST_SEED}:{last}",
-        ]
-        if failed := render([*shots, "--side", str(options.side), "--samples", str(options.samples)]):
+        shots = ["--packshots", "--half", "bound", "--held-out", "--out", folder]
+        shots += ["--seed-range", f"{FIRST_SEED}:{last}", "--side", str(options.side)]
+        if failed := render([*shots, "--samples", str(options.samples)]):
             return failed
         rows = []
         for seed in range(FIRST_SEED, last):
             recipe = draw_recipe(seed, "bound", held_out=True)
-            name = f"{recipe.category}.jpg"
-            shot = slot(Path(folder), "bound", seed, packshot=True).picture
-            with Image.open(shot) as picture, replacing(options.out / name) as temporary:
-                picture.save(temporary, quality=94, subsampling=0)
+            shot = slot(Path(folder), "bound", seed, packshot=True)
+            name = save_photo(shot, recipe.category, options.out)
             rows.append({"file": name, "category": recipe.category, "prompt": recipe.caption})
     with replacing(options.out / "photos.csv") as temporary, open(temporary, "w", newline="") as file:
         writer = csv.DictWriter(file, ["file", "category", "prompt"], lineterminator="\n")

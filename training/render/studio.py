@@ -49,9 +49,9 @@ def render_packshot(recipe: Recipe, picture: Path, mask: Path, quality: Quality)
     wall(rng, "seamless", (0.93, 0.93, 0.93), at=3.0, evening=False)
     sweep = [body for body in bpy.context.scene.objects if body.type == "MESH" and body not in product]
     aim_camera(replace(recipe, shift_x=0.0, shift_y=0.0, fill=0.74, depth_of_field="deep"), 0.0, radius, height)
-    world((1.0, 1.0, 1.0), 0.62)
-    area(Vector((-2.2, -2.0, 3.2)), 2.0, 150, (1, 1, 1))
-    area(Vector((2.6, -1.2, 1.6)), 1.0, 25, (1, 1, 1))
+    world((1.0, 1.0, 1.0), 0.55)
+    area(Vector((-0.5, -1.4, 3.4)), 3.0, 170, (1, 1, 1))  # a large softbox above: the shadow lies under the product
+    area(Vector((2.6, -1.2, 1.6)), 1.0, 15, (1, 1, 1))
     return shoot(product, sweep, picture, mask, quality)
 
 
