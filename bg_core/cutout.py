@@ -23,6 +23,8 @@ BLEED = 6
 SURE_STEP = 24.0
 # Thin parts that differ from the background by so much (Lab) are kept as they are.
 SPARED_CONTRAST = 6.0
+# A contact shadow is darker than the ground by at least so much lightness; white margins on white are not.
+DARK = 3.0
 
 
 def cut_out(rgb: np.ndarray) -> np.ndarray:
@@ -61,6 +63,7 @@ def _product_region(rgb: np.ndarray, reach: int) -> np.ndarray:
     background = ground | _flood(ground | shadow, ground, gap=max(2, round(0.015 * max(height, width))))
     contrast = np.sqrt(((lab - field) ** 2).sum(-1))
     product = without_reflection(rgb, ndimage.binary_fill_holes(~background))
+    product &= ~_contact_shadow(product, lab - field, model.noise)
     product = _tidy(product, tint, lab, contrast)
     return _without_specks(product, contrast, model.noise)
 
@@ -101,6 +104,31 @@ def _gentle(depth: np.ndarray, noise: float, ground: np.ndarray) -> np.ndarray:
     rows = np.nonzero(~ground)[0]
     low = (np.arange(depth.shape[0]) > (np.quantile(rows, 0.65) if len(rows) else 0))[:, None]
     return low & (slope < np.minimum(0.4 + 0.28 * depth, 4.5) + 0.5 * noise)
+
+
+def _contact_shadow(product: np.ndarray, offset: np.ndarray, noise: float) -> np.ndarray:
+    """bool [H, W]: the dark rim where a product meets the ground. It is too steep for `_gentle`, but told by its place,
+    its thinness, its colour (the background's, darker, with some of the product's bounced into it) and its fading
+    outwards: a grey foot is as thin, but ends in a step. offset: float32 [H, W, 3], Lab differences from the field.
+    """
+    from scipy import ndimage
+
+    rows = np.nonzero(product)[0]
+    low = np.arange(len(product))[:, None] > (np.quantile(rows, 0.75) if len(rows) else 0)
+    depth = -offset[..., 0]
+    tinted = np.hypot(offset[..., 1], offset[..., 2]) < 3.0 + noise + 0.3 * depth
+    dark = product & tinted & (depth > DARK) & (depth < 60)
+    labels, count = ndimage.label(dark)
+    if count == 0:
+        return dark
+    index = np.arange(1, count + 1)
+    thin = ndimage.maximum(ndimage.distance_transform_edt(dark), labels, index) < 0.03 * max(product.shape)
+    lying = ndimage.minimum(np.broadcast_to(low, dark.shape), labels, index) > 0
+    outer = np.where(ndimage.binary_dilation(~product, iterations=2), labels, 0)
+    touching = np.isin(index, outer)
+    rim_depth = np.where(touching, ndimage.mean(depth, outer, np.where(touching, index, 0)), np.inf)
+    fading = rim_depth < 0.6 * ndimage.maximum(depth, labels, index)
+    return np.concatenate([[False], thin & lying & fading])[labels]
 
 
 def _tidy(product: np.ndarray, tint: np.ndarray, lab: np.ndarray, contrast: np.ndarray) -> np.ndarray:
