@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import uuid
 from collections.abc import Callable
@@ -12,6 +13,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+
+UPLOADS = "product_background"
+"""Where uploads go in the server's input folder."""
 
 Graph = dict[str, dict[str, Any]]
 """A workflow as the API takes it: node id -> {"class_type", "inputs", "_meta": {"title"}}."""
@@ -70,11 +74,14 @@ class Result:
 
 
 class ComfyClient:
-    def __init__(self, url: str, *, timeout: float = 60.0) -> None:
+    """`timeout`: seconds for one request; `limit`: seconds that a queued graph may take, unless a call says more."""
+
+    def __init__(self, url: str, *, timeout: float = 60.0, limit: float = 600.0) -> None:
         # A proxy set for the outside world must not be asked for this machine's own server.
         local = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
         self._http = httpx.Client(base_url=url, timeout=timeout, trust_env=not local)
         # Without a client id ComfyUI leaves cached nodes out of the history: a repeated graph would report no output.
+        self._limit = limit
         self._client_id = uuid.uuid4().hex
 
     def __enter__(self) -> ComfyClient:
@@ -95,8 +102,11 @@ class ComfyClient:
         """The server's nodes: for each id its inputs, outputs, defaults and tooltips."""
         return self._json("GET", "/object_info")
 
-    def upload_image(self, path: Path, *, name: str | None = None, subfolder: str = "") -> str:
-        """Put a file into the server's input folder; returns the value that image-loading nodes take."""
+    def upload_image(self, path: Path, *, name: str | None = None, subfolder: str = UPLOADS) -> str:
+        """Put a file into the server's input folder; returns the value that image-loading nodes take.
+
+        A file of that name is replaced. Hence the subfolder: what the user keeps in the input folder stays as it is.
+        """
         with path.open("rb") as content:
             answer = self._json(
                 "POST",
@@ -110,25 +120,37 @@ class ComfyClient:
         """Queue a graph under an id of the caller's choosing. The server does not refuse a duplicate id."""
         prompt_id = prompt_id or uuid.uuid4().hex
         body = {"prompt": graph, "prompt_id": prompt_id, "client_id": self._client_id}
-        response = self._send("POST", "/prompt", json=body)
+        try:
+            response = self._send("POST", "/prompt", json=body)
+        except Unreachable:
+            # No answer in time does not mean that the graph was not queued.
+            with contextlib.suppress(ComfyError):
+                self.cancel(prompt_id)
+            raise
         if response.status_code == httpx.codes.BAD_REQUEST:
             raise _rejection(graph, response.json())
         answer = _checked(response).json()
         # The server drops an output node whose inputs are wrong and queues the others; half a result is no result.
         if answer.get("node_errors"):
-            self._json("POST", "/queue", json={"delete": [prompt_id]})
+            self.cancel(prompt_id)
             raise _rejection(graph, answer)
         return prompt_id
+
+    def cancel(self, prompt_id: str) -> None:
+        """Take a graph from the queue, or stop it where it already runs. Other graphs go on."""
+        self._checked("POST", "/queue", json={"delete": [prompt_id]})
+        self._checked("POST", "/interrupt", json={"prompt_id": prompt_id})
 
     def wait(
         self,
         prompt_id: str,
         *,
-        limit: float = 600.0,
+        limit: float | None = None,
         interval: float = 0.1,
         on_wait: Callable[[], None] | None = None,
     ) -> Result:
-        """Wait for a queued graph; `on_wait` is called between two looks."""
+        """Wait for a queued graph; `on_wait` is called between two looks. After the limit the graph is cancelled."""
+        limit = self._limit if limit is None else limit
         deadline = time.monotonic() + limit
         while True:
             if entry := self._json("GET", f"/history/{prompt_id}").get(prompt_id):
@@ -136,17 +158,18 @@ class ComfyClient:
             if not self._is_queued(prompt_id) and not self._json("GET", f"/history/{prompt_id}"):
                 raise Interrupted(f"Prompt {prompt_id} is neither queued nor finished: it was cancelled.")
             if time.monotonic() > deadline:
-                raise ComfyError(f"Prompt {prompt_id} did not finish in {limit:.0f} s.")
+                self.cancel(prompt_id)
+                raise ComfyError(f"Prompt {prompt_id} did not finish in {limit:.0f} s and was cancelled.")
             if on_wait:
                 on_wait()
             time.sleep(interval)
 
-    def run(self, graph: Graph, *, limit: float = 600.0, on_wait: Callable[[], None] | None = None) -> Result:
+    def run(self, graph: Graph, *, limit: float | None = None, on_wait: Callable[[], None] | None = None) -> Result:
         return self.wait(self.queue(graph), limit=limit, on_wait=on_wait)
 
     def download(self, file: OutputFile) -> bytes:
         params = {"filename": file.filename, "subfolder": file.subfolder, "type": file.type}
-        return _checked(self._send("GET", "/view", params=params)).content
+        return self._checked("GET", "/view", params=params).content
 
     def _is_queued(self, prompt_id: str) -> bool:
         queue = self._json("GET", "/queue")
@@ -161,9 +184,10 @@ class ComfyClient:
             ) from error
 
     def _json(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
-        response = _checked(self._send(method, path, **arguments))
-        answer = response.json() if response.content else {}
-        return dict(answer)
+        return dict(self._checked(method, path, **arguments).json())
+
+    def _checked(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        return _checked(self._send(method, path, **arguments))
 
 
 def _checked(response: httpx.Response) -> httpx.Response:
