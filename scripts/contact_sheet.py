@@ -1,4 +1,4 @@
-"""A contact sheet: photograph, product mask and finished picture side by side, one product a row."""
+"""Contact sheets: photograph, product mask and finished picture side by side, one product a row."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
+from .reading import UNREADABLE, read_for_showing
+
 CELL = 512
 GAP = 12
 CAPTION = 64
+ROWS = 40  # a JPEG holds 65,500 pixels a side, and nobody scrolls through more
 PAPER = (250, 250, 248)
 INK = (30, 30, 30)
 HEADINGS = ("photograph", "product mask", "picture")
@@ -26,11 +29,21 @@ class SheetRow:
     caption: str
 
     @classmethod
-    def from_report(cls, entry: dict[str, Any], photos: Path, out: Path) -> SheetRow:
+    def from_report(cls, entry: dict[str, Any], out: Path) -> SheetRow:
         width, height = entry["canvas"]
-        facts = f"{entry['photo']}  |  {entry['category']}  |  {width} x {height}  |  {entry['seconds']} s"
+        photo = out / entry["photo"]
+        facts = f"{photo.name}  |  {entry['category']}  |  {width} x {height}  |  {entry['seconds']} s"
         facts += f"  |  largest error on the product: {entry['product_max_abs_error']}"
-        return cls(photos / entry["photo"], out / entry["mask"], out / entry["file"], f"{facts}\n{entry['prompt']}")
+        return cls(photo, out / entry["mask"], out / entry["file"], f"{facts}\n{entry['prompt']}")
+
+
+def save_contact_sheets(rows: Sequence[SheetRow], out: Path) -> list[str]:
+    """Write contact_sheet.jpg, contact_sheet_2.jpg ... into `out`, ROWS products each; returns their names."""
+    names = []
+    for number, start in enumerate(range(0, len(rows), ROWS), 1):
+        names.append("contact_sheet.jpg" if number == 1 else f"contact_sheet_{number}.jpg")
+        contact_sheet(rows[start : start + ROWS]).save(out / names[-1], quality=90)
+    return names
 
 
 def contact_sheet(rows: Sequence[SheetRow]) -> Image.Image:
@@ -51,8 +64,10 @@ def contact_sheet(rows: Sequence[SheetRow]) -> Image.Image:
 
 
 def _paste(sheet: Image.Image, path: Path, left: int, top: int) -> None:
-    with Image.open(path) as image:
-        cell = image.convert("RGBA")
+    try:
+        cell = read_for_showing(path)
+    except UNREADABLE:  # moved or changed in the meantime; the other rows are worth a sheet
+        return
     # Small photographs are enlarged too: a seller looks at all three side by side.
     scale = min(CELL / cell.width, CELL / cell.height)
     cell = cell.resize((max(1, round(cell.width * scale)), max(1, round(cell.height * scale))))

@@ -1,4 +1,4 @@
-"""Paint backgrounds for a folder of product photographs in a real ComfyUI: `make demo [PHOTOS=dir]`.
+"""Paint backgrounds for a folder of product photographs in a real ComfyUI: `make demo [PHOTOS=dir] [OUT=dir]`.
 
 Leaves output/demo/: a picture and a mask for each photograph, contact_sheet.jpg and report.json.
 """
@@ -6,16 +6,10 @@ Leaves output/demo/: a picture and a mask for each photograph, contact_sheet.jpg
 from __future__ import annotations
 
 import argparse
-import csv
-import json
 import os
 import platform
-import shutil
-import signal
 import sys
 import time
-from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,67 +17,21 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from catalogue.client import ComfyClient, ComfyError, Graph
+from catalogue.client import ComfyClient, ComfyError, Graph, Unreachable
 from catalogue.graph import find_node, load_graph, with_inputs
 
-from .comfyui import ROOT, ComfyServer, HostError
-from .contact_sheet import SheetRow, contact_sheet
-from .fidelity import FidelityError, Placement, product_max_abs_error
+from .comfyui import PHOTOS, ROOT, ComfyServer, HostError, stop_on_sigterm
+from .fidelity import FidelityError, Placement, measure_product
+from .photos import Product, list_products
+from .results import MASKS, Results, check_folder, prepare_folder
 
-PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 GRAPH = ROOT / "workflows" / "api" / "product_background.json"
-SEED = 20240601
 
-# Scenes for photographs that come without a description, in words that the demonstration base was trained on.
-SCENES = (
-    "on a light oak table, a sage green wall, soft daylight from the left, with green leaves",
-    "on white marble, a blush pink wall, soft light from the right, with scattered petals",
-    "on a dark walnut table, kitchen shelves, warm evening light",
-    "on grey concrete, a seamless sky blue backdrop, hard sunlight from the left",
-    "on natural linen, a cream wall, sunlight through a window, with a vase with twigs",
-    "on a slate counter, a forest green tiled wall, even studio light, with lemons",
-)
+# A product that is opaque on less of its box was mostly cut away (or is a very thin one): worth a look.
+SMALL_SHARE = 0.2
 
 
-@dataclass(frozen=True)
-class Product:
-    photo: Path
-    name: str
-    category: str
-    prompt: str
-    seed: int
-
-
-def list_products(folder: Path) -> list[Product]:
-    """Every photograph of a folder, with category and prompt from its photos.csv where that names them."""
-    if not folder.is_dir():
-        raise ComfyError(f"There is no folder {folder}.")
-    photos = sorted(path for path in folder.iterdir() if path.suffix.lower() in PHOTO_SUFFIXES)
-    if not photos:
-        raise ComfyError(f"No photographs in {folder}; looked for {', '.join(PHOTO_SUFFIXES)}.")
-    described = read_descriptions(folder)
-    if strangers := described.keys() - {photo.name for photo in photos}:
-        raise ComfyError(f"photos.csv names files that are not in {folder}: {', '.join(sorted(strangers))}.")
-    stems = Counter(photo.stem for photo in photos)
-    products = []
-    for index, photo in enumerate(photos):
-        row = described.get(photo.name, {})
-        name = photo.stem if stems[photo.stem] == 1 else photo.name.replace(".", "-")
-        prompt = row.get("prompt") or f"a photo of a product {SCENES[index % len(SCENES)]}"
-        products.append(Product(photo, name, row.get("category") or "unknown", prompt, SEED + index))
-    return products
-
-
-def read_descriptions(folder: Path) -> dict[str, dict[str, str]]:
-    """photos.csv (columns file, category, prompt) in the folder or beside it; there may be none."""
-    for path in (folder / "photos.csv", folder.parent / "photos.csv"):
-        if path.is_file():
-            with path.open(newline="", encoding="utf-8") as file:
-                return {row["file"]: row for row in csv.DictReader(file)}
-    return {}
-
-
-def paint(client: ComfyClient, graph: Graph, product: Product, out: Path, folder: Path) -> dict[str, Any]:
+def paint(client: ComfyClient, graph: Graph, product: Product, out: Path) -> dict[str, Any]:
     """Queue one photograph, save its picture and mask, measure the product; returns the report's entry."""
     started = time.monotonic()
     uploaded = client.upload_image(product.photo)
@@ -97,22 +45,25 @@ def paint(client: ComfyClient, graph: Graph, product: Product, out: Path, folder
     )
     result = client.run(filled)
     picture = out / f"{product.name}.png"
-    mask = out / f"{product.name}_mask.png"
+    mask = out / MASKS / f"{product.name}.png"
+    mask.parent.mkdir(exist_ok=True)
     for title, path in (("Save picture", picture), ("Save product mask", mask)):
         (file,) = result.images(find_node(graph, title))
         path.write_bytes(client.download(file))
     seconds = time.monotonic() - started
     placement = Placement.parse(result.text(find_node(graph, "Placement")))
+    measured = measure_product(product.photo, picture, mask, placement)
     with Image.open(picture) as image:
         canvas = list(image.size)
     return {
         "file": picture.name,
-        "photo": os.path.relpath(product.photo, folder),
-        "mask": mask.name,
+        "photo": os.path.relpath(product.photo.parent.resolve() / product.photo.name, out.resolve()),
+        "mask": f"{MASKS}/{mask.name}",
         "seconds": round(seconds, 2),
         "canvas": canvas,
         "category": product.category,
-        "product_max_abs_error": product_max_abs_error(product.photo, picture, mask, placement),
+        "product_max_abs_error": measured.max_abs_error,
+        "opaque_share": measured.opaque_share,
         "source_box": placement.source_box,
         "placed_box": placement.placed_box,
         "prompt": product.prompt,
@@ -120,17 +71,9 @@ def paint(client: ComfyClient, graph: Graph, product: Product, out: Path, folder
     }
 
 
-def machine() -> str:
-    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores, Python {platform.python_version()}"
-
-
-def paint_all(
-    client: ComfyClient, products: list[Product], folder: Path, out: Path, console: Console
-) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Paint every product; returns the report's entries, and the reasons of those that failed by photograph."""
+def paint_all(client: ComfyClient, products: list[Product], results: Results, console: Console) -> None:
+    """Paint every product. The report is complete after each; an `Unreachable` server ends the run."""
     graph = load_graph(GRAPH)
-    entries: list[dict[str, Any]] = []
-    failures: dict[str, str] = {}
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -139,63 +82,85 @@ def paint_all(
     )
     with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
         task = progress.add_task("", total=len(products))
-        for product in products:
+        for index, product in enumerate(products):
             progress.update(task, description=product.name)
             try:
-                entry = paint(client, graph, product, out, folder)
+                entry = paint(client, graph, product, results.folder)
+            except Unreachable as error:
+                results.failures |= {left.photo.name: str(error) for left in products[index:]}
+                raise
             except (ComfyError, FidelityError) as error:
-                failures[product.photo.name] = str(error)
+                results.failures[product.photo.name] = str(error)
                 console.print(f"  {product.name}: FAILED. {error}", style="red", markup=False)
             else:
-                entries.append(entry)
+                results.pictures.append(entry)
                 measured = f"largest error on the product {entry['product_max_abs_error']}"
                 console.print(f"  {product.name}: {entry['seconds']:.1f} s, {measured}", markup=False)
+            finally:
+                results.write()
             progress.advance(task)
-    return entries, failures
 
 
 def demonstrate(client: ComfyClient, folder: Path, out: Path, console: Console) -> int:
     """Paint a folder of photographs into `out`; returns the exit code, 0 only if every product came out unchanged."""
     products = list_products(folder)
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
+    prepare_folder(out, folder)
     stats = client.system_stats()
     version, device = stats["system"]["comfyui_version"], stats["devices"][0]["name"]
     console.print(f"ComfyUI {version} is up on {device}; {len(products)} photographs to do.", markup=False)
-    entries, failures = paint_all(client, products, folder, out, console)
-    report = {
-        "pictures": entries,
-        "comfyui": version,
-        "machine": f"{machine()}, device {device}",
-        "failures": failures,
-        "note": "seconds are from upload to saved picture; the first picture includes loading the models",
-    }
-    (out / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    if entries:
-        rows = [SheetRow.from_report(entry, folder, out) for entry in entries]
-        contact_sheet(rows).save(out / "contact_sheet.jpg", quality=90)
-    console.print(
-        f"{len(entries)} pictures, contact_sheet.jpg and report.json are in {os.path.relpath(out)}", markup=False
-    )
-    changed = [entry["file"] for entry in entries if entry["product_max_abs_error"] != 0]
-    if changed:
+    results = Results(out, {"comfyui": version, "machine": f"{machine()}, device {device}"})
+    results.write()
+    try:
+        paint_all(client, products, results, console)
+    finally:
+        results.write_contact_sheets()
+        summarise(results, console)
+    return 1 if results.failures or changed_products(results) else 0
+
+
+def summarise(results: Results, console: Console) -> None:
+    files = ", ".join([f"{len(results.pictures)} pictures", *results.contact_sheets, "report.json"])
+    console.print(f"{files} are in {os.path.relpath(results.folder)}", markup=False)
+    if changed := changed_products(results):
         console.print(f"The product was changed in {', '.join(changed)}.", style="red", markup=False)
-    for name, reason in failures.items():
+    for entry in results.pictures:
+        if entry["opaque_share"] < SMALL_SHARE:
+            share = f"only {entry['opaque_share']:.0%} of the product's box is opaque"
+            console.print(f"Look at {entry['mask']}: {share}.", style="yellow", markup=False)
+    for name, reason in results.failures.items():
         console.print(f"No picture for {name}: {reason}", style="red", markup=False)
-    return 1 if failures or changed else 0
+
+
+def changed_products(results: Results) -> list[str]:
+    return [entry["file"] for entry in results.pictures if entry["product_max_abs_error"] != 0]
+
+
+def machine() -> str:
+    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores, Python {platform.python_version()}"
+
+
+def demonstrate_with_server(folder: Path, out: Path, console: Console) -> int:
+    with ComfyServer() as server, ComfyClient(server.url) as client:
+        try:
+            return demonstrate(client, folder, out, console)
+        except Unreachable as error:
+            ended = "does not answer" if server.exit_code is None else f"ended (exit code {server.exit_code})"
+            raise HostError(server.with_log(f"ComfyUI {ended} in the middle of the work.")) from error
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Paint backgrounds for product photographs in a real ComfyUI.")
-    parser.add_argument("--photos", type=Path, default=ROOT / "examples" / "photos", help="folder of photographs")
+    parser.add_argument("--photos", type=Path, default=PHOTOS, help="folder of photographs")
     parser.add_argument("--out", type=Path, default=ROOT / "output" / "demo", help="where the results go")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server is stopped then, too
+    stop_on_sigterm()
     console = Console(highlight=False, soft_wrap=True)
-    console.print("Starting ComfyUI (about 10 s) ...")
     try:
-        with ComfyServer() as server, ComfyClient(server.url) as client:
-            return demonstrate(client, arguments.photos, arguments.out, console)
+        # Before the server is started: what is wrong with the folders can be said at once.
+        list_products(arguments.photos)
+        check_folder(arguments.out, arguments.photos)
+        console.print("Starting ComfyUI (about 10 s) ...")
+        return demonstrate_with_server(arguments.photos, arguments.out, console)
     except (ComfyError, HostError) as error:
         console.print(str(error), style="red", markup=False)
         return 1

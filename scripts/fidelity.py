@@ -6,13 +6,14 @@ the saved picture wherever the saved mask is fully opaque.
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image
+
+from .reading import UNREADABLE, read_colours
 
 Box = tuple[int, int, int, int]
 
@@ -44,38 +45,22 @@ def _box(values: list[int]) -> Box:
     return left, top, right, bottom
 
 
-def read_photograph(path: Path) -> Image.Image:
-    """The photograph upright and in 8-bit sRGB."""
-    with Image.open(path) as image:
-        profile = image.info.get("icc_profile")
-        upright = ImageOps.exif_transpose(image)
-    if upright.mode.startswith("I"):
-        upright = Image.fromarray(np.round(np.asarray(upright) / 257).astype(np.uint8))
-    if upright.mode not in ("RGB", "CMYK", "L"):
-        upright = upright.convert("RGBA").convert("RGB")
-    return _in_srgb(upright, profile)
-
-
-def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    if profile is None:
-        return image.convert("RGB")
-    source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-    if image.mode == "RGB" and "sRGB" in ImageCms.getProfileDescription(source):
-        return image  # converting sRGB to sRGB would only add rounding
-    converted = ImageCms.profileToProfile(
-        image,
-        source,
-        ImageCms.createProfile("sRGB"),
-        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
-        outputMode="RGB",
-        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
-    )
-    assert converted is not None
-    return converted
-
-
-def product_max_abs_error(photo: Path, picture: Path, mask: Path, placement: Placement) -> int:
+@dataclass(frozen=True)
+class Measured:
+    max_abs_error: int
     """The largest difference, in 8-bit steps, between the picture and the photograph on opaque product pixels."""
+    opaque_share: float
+    """Opaque pixels as a share of the product's box. Near 0 the error says next to nothing: little was compared."""
+
+
+def measure_product(photo: Path, picture: Path, mask: Path, placement: Placement) -> Measured:
+    try:
+        return _measure(photo, picture, mask, placement)
+    except UNREADABLE as error:
+        raise FidelityError(f"{photo.name} and its picture can't be compared: {error}") from error
+
+
+def _measure(photo: Path, picture: Path, mask: Path, placement: Placement) -> Measured:
     with Image.open(picture) as opened:
         painted = np.asarray(opened.convert("RGB")).astype(int)
     with Image.open(mask) as opened:
@@ -88,8 +73,7 @@ def product_max_abs_error(photo: Path, picture: Path, mask: Path, placement: Pla
         raise FidelityError("The mask holds no opaque product pixel.")
     if inside.sum() != opaque.sum():
         raise FidelityError(f"The mask is opaque outside the place of the product, {placement.placed_box}.")
-    size = (right - left, bottom - top)
-    source = read_photograph(photo).crop(placement.source_box)
-    expected = np.asarray(source.resize(size, Image.Resampling.LANCZOS)).astype(int)
+    source = read_colours(photo).crop(placement.source_box)
+    expected = np.asarray(source.resize((right - left, bottom - top), Image.Resampling.LANCZOS)).astype(int)
     difference = np.abs(painted[top:bottom, left:right] - expected)
-    return int(difference[inside].max())
+    return Measured(int(difference[inside].max()), round(float(inside.mean()), 3))

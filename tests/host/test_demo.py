@@ -6,94 +6,85 @@ import io
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
 
-from catalogue.client import ComfyClient, ComfyError, Graph
+from catalogue.client import ComfyClient, Graph, Unreachable
 from catalogue.graph import with_inputs
 from scripts import demo
-from scripts.fidelity import FidelityError, Placement, product_max_abs_error
+from scripts.results import Results
 
 
-def test_demonstration(
-    client: ComfyClient, graph: Graph, packshot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def photos(graph: Graph, packshot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two photographs with one stem and a broken file; the graph paints quickly."""
     quick = tmp_path / "graph.json"
     quick.write_text(json.dumps(with_inputs(graph, {"Sampler": {"steps": 2}})))
     monkeypatch.setattr(demo, "GRAPH", quick)
-    photos, out = tmp_path / "photos", tmp_path / "out"
-    photos.mkdir()
-    shutil.copy(packshot, photos / "box.png")
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    shutil.copy(packshot, folder / "box.png")
     with Image.open(packshot) as image:
-        image.save(photos / "box.jpg", quality=95)  # the same stem: results must not overwrite each other
-    (photos / "broken.png").write_text("not a picture")
-    (photos / "photos.csv").write_text("file,category,prompt\nbox.png,perfume,a photo of a perfume bottle on oak\n")
-    said = io.StringIO()
+        image.save(folder / "box.jpg", quality=95)
+    (folder / "broken.png").write_text("not a picture")
+    (folder / "photos.csv").write_text("file,category,prompt\nbox.png,perfume,a photo of a perfume bottle on oak\n")
+    return folder
 
+
+def test_demonstration(client: ComfyClient, photos: Path, tmp_path: Path) -> None:
+    out, said = tmp_path / "out", io.StringIO()
     assert demo.demonstrate(client, photos, out, Console(file=said, soft_wrap=True)) == 1  # one photograph is broken
 
     report = json.loads((out / "report.json").read_text())
     assert report["comfyui"] and report["machine"]
     assert list(report["failures"]) == ["broken.png"]
     assert "No picture for broken.png: Product photo" in said.getvalue()
-    pictures = {entry["photo"]: entry for entry in report["pictures"]}
+    pictures = {Path(entry["photo"]).name: entry for entry in report["pictures"]}
     assert pictures.keys() == {"box.png", "box.jpg"}
-    for entry in pictures.values():
+    assert len({entry[key] for entry in report["pictures"] for key in ("file", "mask")}) == 4
+    for entry in report["pictures"]:
         assert entry["product_max_abs_error"] == 0
+        assert entry["opaque_share"] > 0.9
         assert entry["canvas"] == [768, 768]
         assert entry["seconds"] > 0
-        assert (out / entry["file"]).is_file() and (out / entry["mask"]).is_file()
+        for key in ("file", "mask", "photo"):
+            with Image.open(out / entry[key]) as image:
+                assert key == "photo" or image.size == (768, 768)
     assert pictures["box.png"]["category"] == "perfume"
     assert pictures["box.png"]["prompt"] == "a photo of a perfume bottle on oak"
     assert pictures["box.jpg"]["category"] == "unknown"
+    assert report["contact_sheets"] == ["contact_sheet.jpg"]
     with Image.open(out / "contact_sheet.jpg") as sheet:
         assert min(sheet.size) > 1000
 
 
-def test_folder_without_photographs_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ComfyError, match="No photographs"):
-        demo.list_products(tmp_path)
-    with pytest.raises(ComfyError, match="no folder"):
-        demo.list_products(tmp_path / "nowhere")
+def test_what_was_painted_is_kept_when_the_server_goes(
+    client: ComfyClient, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, paint = tmp_path / "out", demo.paint
+
+    def paint_one(*arguments: Any) -> dict[str, Any]:
+        report = json.loads((out / "report.json").read_text())  # written before the first and after every picture
+        if report["pictures"]:
+            raise Unreachable("the server is gone")
+        return paint(*arguments)
+
+    monkeypatch.setattr(demo, "paint", paint_one)
+    with pytest.raises(Unreachable, match="is gone"):
+        demo.demonstrate(client, photos, out, Console(file=io.StringIO()))
+    report = json.loads((out / "report.json").read_text())
+    assert [Path(entry["photo"]).name for entry in report["pictures"]] == ["box.jpg"]
+    assert report["failures"].keys() == {"box.png", "broken.png"}  # neither is passed over in silence
+    assert (out / "contact_sheet.jpg").is_file()
 
 
-def test_description_of_a_lost_photograph_is_named(packshot: Path, tmp_path: Path) -> None:
-    shutil.copy(packshot, tmp_path / "box.png")
-    (tmp_path / "photos.csv").write_text("file,category,prompt\nlost.png,perfume,a prompt\n")
-    with pytest.raises(ComfyError, match=r"lost\.png"):
-        demo.list_products(tmp_path)
-
-
-def test_measure_sees_one_changed_pixel(packshot: Path, tmp_path: Path) -> None:
-    """The measurement itself: a picture made by hand, right but for one channel of one pixel."""
-    box, placed = (90, 80, 270, 360), (100, 50, 460, 610)
-    with Image.open(packshot) as photo:
-        product = photo.convert("RGB").crop(box).resize((360, 560), Image.Resampling.LANCZOS)
-    picture, mask = Image.new("RGB", (768, 768)), Image.new("L", (768, 768))
-    picture.paste(product, placed)
-    mask.paste(255, placed)
-    picture.save(tmp_path / "picture.png")
-    mask.save(tmp_path / "mask.png")
-    arguments = (packshot, tmp_path / "picture.png", tmp_path / "mask.png", Placement(box, placed))
-    assert product_max_abs_error(*arguments) == 0
-
-    pixels = np.array(picture)
-    pixels[300, 200, 1] ^= 1
-    Image.fromarray(pixels).save(tmp_path / "picture.png")
-    assert product_max_abs_error(*arguments) == 1
-
-    mask.paste(255, (0, 0, 10, 10))
-    mask.save(tmp_path / "mask.png")
-    with pytest.raises(FidelityError, match="outside"):
-        product_max_abs_error(*arguments)
-    Image.new("L", (768, 768)).save(tmp_path / "mask.png")
-    with pytest.raises(FidelityError, match="no opaque"):
-        product_max_abs_error(*arguments)
-
-
-def test_unreadable_placement_is_an_error() -> None:
-    with pytest.raises(FidelityError, match="placement"):
-        Placement.parse("None")
+def test_a_nearly_empty_mask_is_pointed_out(tmp_path: Path) -> None:
+    entry = {"file": "box.png", "mask": "masks/box.png", "product_max_abs_error": 0}
+    for share, warned in ((0.19, True), (0.2, False)):
+        said = io.StringIO()
+        results = Results(tmp_path, {}, pictures=[entry | {"opaque_share": share}])
+        demo.summarise(results, Console(file=said, soft_wrap=True))
+        assert ("masks/box.png" in said.getvalue()) == warned

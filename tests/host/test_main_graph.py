@@ -12,7 +12,7 @@ from PIL import Image
 
 from catalogue.client import ComfyClient, Graph, Result
 from catalogue.graph import find_node, with_inputs
-from scripts.fidelity import Placement, product_max_abs_error
+from scripts.fidelity import Placement, measure_product
 
 STEPS = 3  # enough for a picture; what it shows is the demonstration's business
 
@@ -38,7 +38,7 @@ def test_product_is_bit_exact_in_the_saved_file(
     (picture,) = save(client, graph, result, "Save picture", tmp_path)
     (mask,) = save(client, graph, result, "Save product mask", tmp_path)
     placement = Placement.parse(result.text(find_node(graph, "Placement")))
-    assert product_max_abs_error(packshot, picture, mask, placement) == 0
+    assert measure_product(packshot, picture, mask, placement).max_abs_error == 0
     with Image.open(picture) as image:
         assert image.size == (768, 768)
         pixels = np.asarray(image.convert("RGB")).astype(int)
@@ -89,7 +89,7 @@ def test_a_batch_of_photographs_in_one_go(
     placements = json.loads(result.text(find_node(batch, "Placement")))
     assert len(pictures) == len(masks) == len(placements) == 2
     for photo, picture, mask, entry in zip((packshot, flipped), pictures, masks, placements, strict=True):
-        assert product_max_abs_error(photo, picture, mask, Placement.parse(json.dumps(entry))) == 0
+        assert measure_product(photo, picture, mask, Placement.parse(json.dumps(entry))).max_abs_error == 0
 
 
 @pytest.mark.parametrize("preset", ["Portrait 768x1024", "Story 1080x1920"])
@@ -102,7 +102,7 @@ def test_other_canvases(
     with Image.open(picture) as image:
         assert "x".join(map(str, image.size)) == preset.split()[-1]
     placement = Placement.parse(result.text(find_node(graph, "Placement")))
-    assert product_max_abs_error(packshot, picture, mask, placement) == 0
+    assert measure_product(packshot, picture, mask, placement).max_abs_error == 0
 
 
 def test_saved_picture_carries_its_workflow(
