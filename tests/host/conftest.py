@@ -18,7 +18,8 @@ from scripts.comfyui import ComfyServer
 from training.make_random_base import make_random_base
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-BASE_NAME = "product_background_demo_base.safetensors"
+BUNDLED = ROOT / "models" / "checkpoints" / "product_background_demo_base.safetensors"
+LIMIT = 120.0  # seconds that a graph may take; pytest's own limit would not say which one it was
 
 
 @pytest.fixture(scope="session")
@@ -26,19 +27,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyServer]:
     base = tmp_path_factory.mktemp("comfyui")
     checkpoints = base / "models" / "checkpoints"
     checkpoints.mkdir(parents=True)
-    # Three files that a user may pick by mistake, and a base without knowledge where none was trained yet.
+    # Three files that a user may pick by mistake.
     whole = make_random_base(checkpoints / "random.safetensors").read_bytes()
     (checkpoints / "truncated.safetensors").write_bytes(whole[: len(whole) // 2])
     save_file({"weight": torch.zeros(4, 4)}, checkpoints / "foreign.safetensors")
-    if not (ROOT / "models" / "checkpoints" / BASE_NAME).is_file():
-        (checkpoints / BASE_NAME).write_bytes(whole)
     with ComfyServer(base, cpu=True, threads=1) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def client(server: ComfyServer) -> Iterator[ComfyClient]:
-    with ComfyClient(server.url) as connected:
+    with ComfyClient(server.url, limit=LIMIT) as connected:
         yield connected
 
 

@@ -131,8 +131,8 @@ def test_value(client: ComfyClient, good: Graph, case: str) -> None:
 
 CHECKPOINTS = {
     "missing.safetensors": (Rejected, r"Checkpoint .*missing\.safetensors"),
-    "foreign.safetensors": (Failed, r"Checkpoint .*(?s:.*)foreign\.safetensors"),
-    "truncated.safetensors": (Failed, r"Checkpoint .*"),
+    "foreign.safetensors": (Failed, r"(?s)Checkpoint .*Could not detect model type of.*foreign\.safetensors"),
+    "truncated.safetensors": (Failed, r"(?s)Checkpoint .*truncated\.safetensors.*corrupt/incomplete"),
 }
 
 

@@ -10,10 +10,11 @@ import httpx
 import pytest
 
 from catalogue.graph import load_graph, to_api
-from scripts.comfyui import PACK_FOLDER, ComfyServer
+from scripts.comfyui import PACK_FOLDER, PHOTOS, ComfyServer
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
+assert WORKFLOWS, "no shared graphs: every test below would pass on nothing"
 
 
 def own_nodes(object_info: dict[str, Any]) -> dict[str, Any]:
@@ -60,6 +61,18 @@ def test_server_offers_the_graph_as_template_with_its_thumbnail(path: Path, serv
         answer = httpx.get(f"{server.url}/api/workflow_templates/{PACK_FOLDER}/{name}", trust_env=False)
         assert answer.status_code == 200, name
         assert answer.headers["content-type"] == kind
+
+
+def test_no_other_folder_takes_the_templates_place() -> None:
+    """ComfyUI offers the first of these folders that it finds as the pack's templates; ours is `workflows`."""
+    assert [name for name in ("example_workflows", "example", "examples", "workflow") if (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_graph_opens_on_one_of_our_photographs(path: Path) -> None:
+    graph = load_graph(path.parent / "api" / path.name)
+    chosen = [node["inputs"]["image"] for node in graph.values() if node["class_type"] == "PBG_LoadProductPhoto"]
+    assert chosen and set(chosen) <= {photo.name for photo in PHOTOS.glob("*.jpg")}
 
 
 def test_every_node_of_ours_is_in_some_graph(object_info: dict[str, Any]) -> None:
