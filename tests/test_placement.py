@@ -185,7 +185,8 @@ def box_mask(height: int = 96, width: int = 128, batch: int = 1) -> torch.Tensor
         (photo(), box_mask() * float("nan"), "product_mask holds NaN"),
         (photo() * float("nan"), box_mask(), "photo holds NaN"),
         (photo(1, 1), None, "1x1 pixels"),
-        (torch.zeros(1, 96, 128, 4), None, "photo has the shape"),
+        (torch.zeros(1, 96, 128, 4), None, "photo has an alpha channel"),
+        (torch.zeros(1, 96, 128, 2), None, "photo has the shape"),
         (photo(), torch.zeros(1, 1, 96, 128), "product_mask has the shape"),
     ],
 )
