@@ -17,6 +17,7 @@ import httpx
 import psutil
 
 from scripts.comfyui import PHOTOS, ROOT, free_port
+from scripts.photos import list_products
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "DISPLAY": "", "WAYLAND_DISPLAY": ""}
 
@@ -46,8 +47,8 @@ def wait_for(log: Path, text: str, process: subprocess.Popen[bytes], limit: floa
 def test_demo_paints_two_photographs(tmp_path: Path) -> None:
     photos, out, log = tmp_path / "photos", tmp_path / "out", tmp_path / "log"
     photos.mkdir()
-    for name in ("perfume.png", "tea.jpg"):
-        shutil.copy(PHOTOS / name, photos)
+    for product in list_products(PHOTOS)[:2]:
+        shutil.copy(product.photo, photos)
     with command(log, "scripts.demo", "--photos", str(photos), "--out", str(out)) as process:
         assert process.wait(240) == 0, log.read_text()
     report = json.loads((out / "report.json").read_text())
@@ -65,7 +66,7 @@ def test_comfyui_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
         wait_for(log, f"ComfyUI is at http://127.0.0.1:{port}", process)
         choice = httpx.get(f"http://127.0.0.1:{port}/object_info/PBG_LoadProductPhoto", trust_env=False).json()
         offered = choice["PBG_LoadProductPhoto"]["input"]["required"]["image"][1]["options"]
-        assert {photo.name for photo in PHOTOS.glob("*.jpg")} <= set(offered)
+        assert {product.photo.name for product in list_products(PHOTOS)} <= set(offered)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 143
     assert free_port(port) == port
