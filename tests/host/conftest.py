@@ -18,7 +18,6 @@ from scripts.comfyui import ComfyServer
 from training.make_random_base import make_random_base
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-BUNDLED = ROOT / "models" / "checkpoints" / "product_background_demo_base.safetensors"
 LIMIT = 120.0  # seconds that a graph may take; pytest's own limit would not say which one it was
 
 
