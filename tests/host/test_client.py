@@ -26,6 +26,23 @@ def test_upload_into_a_subfolder(client: ComfyClient, packshot: Path) -> None:
     assert client.upload_image(packshot, name="a.png", subfolder="shop/spring") == "shop/spring/a.png"
 
 
+def test_uploads_leave_the_users_own_files_alone(client: ComfyClient, packshot: Path) -> None:
+    assert client.upload_image(packshot) == "product_background/packshot.png"
+
+
+def test_a_graph_beyond_its_time_is_cancelled(client: ComfyClient, graph: Graph, packshot: Path) -> None:
+    """Else it would go on, and hold up every graph after it."""
+    photo = client.upload_image(packshot)
+    endless = client.queue(with_inputs(graph, {"Product photo": {"image": photo}, "Sampler": {"steps": 10_000}}))
+    waiting = client.queue(with_inputs(graph, {"Product photo": {"image": photo}, "Sampler": {"steps": 9_999}}))
+    for prompt_id in (waiting, endless):
+        with pytest.raises(ComfyError, match="did not finish in 2 s and was cancelled"):
+            client.wait(prompt_id, limit=2)
+    for prompt_id in (waiting, endless):
+        with pytest.raises(Interrupted):
+            client.wait(prompt_id)
+
+
 def test_unknown_prompt_does_not_wait_for_ever(client: ComfyClient) -> None:
     with pytest.raises(Interrupted, match="neither queued nor finished"):
         client.wait("never-queued", limit=5)

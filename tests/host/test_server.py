@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.comfyui import PACK_FOLDER, ROOT, ComfyServer, HostError, comfyui_path, failed_import
+from scripts.comfyui import PACK_FOLDER, ROOT, ComfyServer, HostError, comfyui_path, failed_import, has_display
 
 
 def test_audio_nodes_may_be_missing_and_nothing_else() -> None:
@@ -93,3 +93,12 @@ def test_comfyui_path_may_start_with_the_home_folder(tmp_path: Path, monkeypatch
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("COMFYUI_PATH", "~/mine")
     assert comfyui_path() == tmp_path / "mine"
+
+
+def test_no_browser_without_a_display(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "linux")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.setenv(name, "")
+    assert not has_display()
+    monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
+    assert has_display()
