@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
@@ -214,14 +214,23 @@ def _rejection(graph: Graph, answer: dict[str, Any]) -> Rejected:
     return Rejected("ComfyUI refused the graph. " + "; ".join(lines), node_errors)
 
 
+def _files_of(graph: Graph, node_id: str, *, unless_in: str) -> list[str]:
+    """The files that a node was to read, which its own message may leave out."""
+    inputs = graph.get(node_id, {}).get("inputs", {})
+    names = {key: value for key, value in inputs.items() if key == "image" or key.endswith("_name")}
+    files = {key: value for key, value in names.items() if isinstance(value, str) and PurePosixPath(value).suffix}
+    return [f"{key} {value}" for key, value in files.items() if PurePosixPath(value).name not in unless_in]
+
+
 def _finished(prompt_id: str, entry: dict[str, Any]) -> Result:
     status = entry.get("status") or {}
     for kind, data in status.get("messages", []):
         if kind == "execution_error":
-            title = title_of(entry["prompt"][2], data["node_id"])
+            graph: Graph = entry["prompt"][2]
             reason = str(data["exception_message"]).strip()
+            where = ", ".join([f"node {data['node_id']}", *_files_of(graph, data["node_id"], unless_in=reason)])
             raise Failed(
-                f"{title} (node {data['node_id']}): {reason}",
+                f"{title_of(graph, data['node_id'])} ({where}): {reason}",
                 node_id=data["node_id"],
                 node_type=data["node_type"],
                 exception=data["exception_type"],

@@ -132,7 +132,7 @@ def test_value(client: ComfyClient, good: Graph, case: str) -> None:
 CHECKPOINTS = {
     "missing.safetensors": (Rejected, r"Checkpoint .*missing\.safetensors"),
     "foreign.safetensors": (Failed, r"(?s)Checkpoint .*Could not detect model type of.*foreign\.safetensors"),
-    "truncated.safetensors": (Failed, r"(?s)Checkpoint .*truncated\.safetensors.*corrupt/incomplete"),
+    "truncated.safetensors": (Failed, r"Checkpoint .*truncated\.safetensors\): .*incomplete metadata"),
 }
 
 
