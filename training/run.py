@@ -155,8 +155,11 @@ class Run:
                 for index, (name, parameter) in enumerate(self.parameters.items()):
                     parameter.copy_(file.get_tensor(f"module.{name}"))
                     self.average[name].copy_(file.get_tensor(f"average.{name}"))
-                    keys = ("step", "exp_avg", "exp_avg_sq")
-                    state[index] = {key: file.get_tensor(f"optimizer.{name}.{key}") for key in keys}
+                    entry = {"step": file.get_tensor(f"optimizer.{name}.step")}
+                    for key in ("exp_avg", "exp_avg_sq"):
+                        # the fused optimiser walks through memory: moments must lie there in the parameter's order
+                        entry[key] = torch.empty_like(parameter).copy_(file.get_tensor(f"optimizer.{name}.{key}"))
+                    state[index] = entry
         self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
         tqdm.write(f"resumed {self.state_file} at step {self.step}")
 
