@@ -66,10 +66,12 @@ def to_api(workflow: dict[str, Any], object_info: dict[str, Any]) -> Graph:
 def _widget_inputs(node: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
     names = _widget_names(info)
     values = node.get("widgets_values", [])
-    if len(names) != len(values):
+    # A node may have grown optional widgets since the graph was saved: the server has defaults for those.
+    grown = names[len(values) :]
+    if len(values) > len(names) or any(name not in info["input_order"].get("optional", []) for name in grown):
         raise ComfyError(f"{node['type']} has widgets {names}, but node {node['id']} stores {len(values)} values.")
     # A name of None is a control that only the browser has.
-    return {name: value for name, value in zip(names, values, strict=True) if name is not None}
+    return {name: value for name, value in zip(names, values, strict=False) if name is not None}
 
 
 def _widget_names(info: dict[str, Any]) -> list[str | None]:

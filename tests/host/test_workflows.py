@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from catalogue.client import ComfyError
 from catalogue.graph import load_graph, to_api
 from scripts.comfyui import PACK_FOLDER, PHOTOS, ComfyServer
 
@@ -25,6 +26,17 @@ def own_nodes(object_info: dict[str, Any]) -> dict[str, Any]:
 def test_browser_and_api_graph_say_the_same(path: Path, object_info: dict[str, Any]) -> None:
     workflow = json.loads(path.read_text())
     assert to_api(workflow, object_info) == load_graph(path.parent / "api" / path.name)
+
+
+def test_a_graph_saved_before_a_widget_was_added_still_converts(object_info: dict[str, Any]) -> None:
+    workflow = json.loads((ROOT / "workflows" / "product_background.json").read_text())
+    (prepare,) = (node for node in workflow["nodes"] if node["type"] == "PBG_PrepareProduct")
+    prepare["widgets_values"].pop()  # `aspect`, which is optional
+    graph = to_api(workflow, object_info)
+    assert "aspect" not in graph[str(prepare["id"])]["inputs"]
+    del prepare["widgets_values"][-2:]
+    with pytest.raises(ComfyError, match="stores 7 values"):
+        to_api(workflow, object_info)
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
