@@ -35,7 +35,7 @@ def test_a_graph_saved_before_a_widget_was_added_still_converts(object_info: dic
     graph = to_api(workflow, object_info)
     assert "aspect" not in graph[str(prepare["id"])]["inputs"]
     del prepare["widgets_values"][-2:]
-    with pytest.raises(ComfyError, match="stores 7 values"):
+    with pytest.raises(ComfyError, match="stores 6 values"):
         to_api(workflow, object_info)
 
 
