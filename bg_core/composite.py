@@ -10,6 +10,7 @@ from .resize import area_average
 MAX_STRETCH = 0.03
 # A painted pixel that the product covers by more than this shows product, not background.
 COVERED = 0.02
+BLUR = 2
 
 
 def composite_product(background: torch.Tensor, canvas: torch.Tensor, product_mask: torch.Tensor) -> torch.Tensor:
@@ -45,8 +46,8 @@ def background_only(background: torch.Tensor, mask: torch.Tensor) -> torch.Tenso
     picture = background.movedim(-1, 0)[None]
     height, width = picture.shape[-2:]
     covered = area_average(mask, height, width)[None, None] > COVERED
-    # The decoder blurs the product over its outline by about a pixel.
-    covered = F.max_pool2d(covered.float(), 3, stride=1, padding=1)
+    # The decoder blurs the product over its outline; what is left of that within BLUR pixels shows as a pale halo.
+    covered = F.max_pool2d(covered.float(), 2 * BLUR + 1, stride=1, padding=BLUR)
     if not covered.all():
         picture = fill(picture, 1 - covered)
     if (height, width) != mask.shape:
