@@ -56,14 +56,15 @@ def _product_region(rgb: np.ndarray, reach: int) -> np.ndarray:
     ground = _flood(_near(coarse, model.noise, max(1, reach // 2)), _rim(coarse.shape[:2]), gap=1)
     model = refit(rgb[::2, ::2], ground)
     field = model.render_lab(height, width)
-    ground = _flood(_near(lab - field, model.noise, reach), _rim((height, width)), gap=1)
+    offset = lab - field
+    ground = _flood(_near(offset, model.noise, reach), _rim((height, width)), gap=1)
     tint = _shaded(lab, field, model.noise)
-    shadow = tint & _gentle(field[..., 0] - lab[..., 0], model.noise, ground)
+    shadow = tint & _gentle(-offset[..., 0], model.noise, ground)
     # Shadow is entered through wide openings only: a white box must not drain through a weak spot of its outline.
     background = ground | _flood(ground | shadow, ground, gap=max(2, round(0.015 * max(height, width))))
-    contrast = np.sqrt(((lab - field) ** 2).sum(-1))
+    contrast = np.sqrt((offset**2).sum(-1))
     product = without_reflection(rgb, ndimage.binary_fill_holes(~background))
-    product &= ~_contact_shadow(product, lab - field, model.noise)
+    product &= ~_contact_shadow(product, offset, model.noise)
     product = _tidy(product, tint, lab, contrast)
     return _without_specks(product, contrast, model.noise)
 
@@ -101,9 +102,7 @@ def _gentle(depth: np.ndarray, noise: float, ground: np.ndarray) -> np.ndarray:
     # Beyond the picture lies plain background: a product that is cut off there ends in a step, not in a shadow.
     slope = luminance_slope(ndimage.gaussian_filter(np.pad(depth, 2), 0.7))[2:-2, 2:-2]
     # Products stand: shadow lies low. Higher up, a smooth pale area is the product far more often than its shadow.
-    rows = np.nonzero(~ground)[0]
-    low = (np.arange(depth.shape[0]) > (np.quantile(rows, 0.65) if len(rows) else 0))[:, None]
-    return low & (slope < np.minimum(0.4 + 0.28 * depth, 4.5) + 0.5 * noise)
+    return _low_rows(~ground, 0.65) & (slope < np.minimum(0.4 + 0.28 * depth, 4.5) + 0.5 * noise)
 
 
 def _contact_shadow(product: np.ndarray, offset: np.ndarray, noise: float) -> np.ndarray:
@@ -113,8 +112,6 @@ def _contact_shadow(product: np.ndarray, offset: np.ndarray, noise: float) -> np
     """
     from scipy import ndimage
 
-    rows = np.nonzero(product)[0]
-    low = np.arange(len(product))[:, None] > (np.quantile(rows, 0.75) if len(rows) else 0)
     depth = -offset[..., 0]
     tinted = np.hypot(offset[..., 1], offset[..., 2]) < 3.0 + noise + 0.3 * depth
     dark = product & tinted & (depth > DARK) & (depth < 60)
@@ -123,12 +120,18 @@ def _contact_shadow(product: np.ndarray, offset: np.ndarray, noise: float) -> np
         return dark
     index = np.arange(1, count + 1)
     thin = ndimage.maximum(ndimage.distance_transform_edt(dark), labels, index) < 0.03 * max(product.shape)
-    lying = ndimage.minimum(np.broadcast_to(low, dark.shape), labels, index) > 0
+    lying = ndimage.minimum(np.broadcast_to(_low_rows(product, 0.75), dark.shape), labels, index) > 0
     outer = np.where(ndimage.binary_dilation(~product, iterations=2), labels, 0)
     touching = np.isin(index, outer)
     rim_depth = np.where(touching, ndimage.mean(depth, outer, np.where(touching, index, 0)), np.inf)
     fading = rim_depth < 0.6 * ndimage.maximum(depth, labels, index)
     return np.concatenate([[False], thin & lying & fading])[labels]
+
+
+def _low_rows(region: np.ndarray, share: float) -> np.ndarray:
+    """bool [H, 1]: the rows below `share` of the pixels of `region`, bool [H, W]."""
+    rows = np.nonzero(region)[0]
+    return np.arange(len(region))[:, None] > (np.quantile(rows, share) if len(rows) else 0)
 
 
 def _tidy(product: np.ndarray, tint: np.ndarray, lab: np.ndarray, contrast: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ import safetensors.torch
 from torch import Tensor
 
 from .errors import ProductBackgroundError
+from .files import replacing
 
 FORMAT = "product_background"
 FORMAT_VERSION = 1
@@ -135,13 +136,9 @@ def save(
     }
     # safetensors refuses views and tensors that share storage (tied weights), so each gets memory of its own
     owned = {key: tensor.detach().cpu().clone().contiguous() for key, tensor in tensors.items()}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         # not `save_file`, which makes files that only their owner can read
         temporary.write_bytes(safetensors.torch.save(owned, metadata=metadata))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 

@@ -80,8 +80,8 @@ class ComfyClient:
         # A proxy set for the outside world must not be asked for this machine's own server.
         local = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
         self._http = httpx.Client(base_url=url, timeout=timeout, trust_env=not local)
-        # Without a client id ComfyUI leaves cached nodes out of the history: a repeated graph would report no output.
         self._limit = limit
+        # Without a client id ComfyUI leaves cached nodes out of the history: a repeated graph would report no output.
         self._client_id = uuid.uuid4().hex
 
     def __enter__(self) -> ComfyClient:

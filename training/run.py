@@ -23,8 +23,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from bg_core.errors import ProductBackgroundError
-
-from .files import replacing
+from bg_core.files import replacing
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class Run:
     """
 
     def __init__(self, folder: Path, settings: Settings, modules: Mapping[str, nn.Module]) -> None:
-        self.folder, self.settings, self.modules = folder, settings, dict(modules)
+        self.folder, self.settings = folder, settings
         self.step = 0
         self.parameters = {f"{m}.{n}": p for m, module in modules.items() for n, p in module.named_parameters()}
         self.average = {name: p.detach().clone() for name, p in self.parameters.items()}
@@ -85,16 +84,11 @@ class Run:
         progress = min(1.0, (self.step - s.warmup) / max(1, s.steps - s.warmup))
         return s.learning_rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * progress)))
 
-    def train(
-        self,
-        loss_of: Callable[[torch.Generator], dict[str, Tensor]],
-        sample: Callable[[], None],
-        log: bool = True,
-    ) -> None:
+    def train(self, loss_of: Callable[[torch.Generator], dict[str, Tensor]], sample: Callable[[], None]) -> None:
         """Runs to `settings.steps`. `loss_of` returns named losses, one called `loss`; `sample` draws sheets."""
         from torch.utils.tensorboard import SummaryWriter
 
-        writer = SummaryWriter(str(self.folder / "log"), purge_step=self.step) if log else None
+        writer = SummaryWriter(str(self.folder / "log"), purge_step=self.step)
         saved = time.monotonic()
         bar = tqdm(total=self.settings.steps, initial=self.step, unit="step", mininterval=5, smoothing=0.05)
         while self.step < self.settings.steps:
@@ -116,9 +110,8 @@ class Run:
                         f"The loss is {values['loss']} at step {self.step}; lower the learning rate."
                     )
                 bar.set_postfix({k: f"{v:.4f}" for k, v in values.items()}, refresh=False)
-                if writer:
-                    for name, value in (values | {"rate": rate, "gradient_norm": float(norm)}).items():
-                        writer.add_scalar(name, value, self.step)
+                for name, value in (values | {"rate": rate, "gradient_norm": float(norm)}).items():
+                    writer.add_scalar(name, value, self.step)
             if time.monotonic() - saved > 60 * self.settings.minutes_between_saves:
                 self.save()
                 sample()
@@ -126,8 +119,7 @@ class Run:
         bar.close()
         self.save()
         sample()
-        if writer:
-            writer.close()
+        writer.close()
 
     def swap_average(self) -> None:
         """Exchanges the weights with their average; calling it again puts them back."""

@@ -15,10 +15,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bg_core.base import BOS, EOS, UNKNOWN
+from bg_core.base import BOS, DEMONSTRATION, EOS, UNKNOWN
 from bg_core.errors import ProductBackgroundError
 
-POSITIONS = 77
+POSITIONS = DEMONSTRATION.text_positions
 """Tokens a caption is padded to, BOS and at least one EOS included."""
 
 

@@ -17,11 +17,11 @@ from torchvision.utils import save_image
 
 from bg_core.autoencoder import Autoencoder
 from bg_core.base import DEMONSTRATION, add_noise, alphas_cumprod, inpainting_input, velocity
+from bg_core.files import replacing
 
 from .base_batch import Batches
 from .data import load_masks, load_pictures, read_records, split
 from .export import new_text_encoder, new_unet
-from .files import replacing
 from .pca import PatchPCA
 from .render.catalog import CATEGORIES, LIGHTS, PALETTE, PROPS, SURFACES, WALLS
 from .run import Run, Settings

@@ -17,9 +17,9 @@ from torchvision.utils import save_image
 
 from bg_core.autoencoder import Autoencoder
 from bg_core.base import DEMONSTRATION, grey_out
+from bg_core.files import replacing
 
 from .data import load_masks, load_pictures, read_records, split
-from .files import replacing
 from .pca import PatchPCA, fit, write_encoder
 from .picture_metrics import psnr, psnr_edges, sharpness
 from .run import Run, Settings

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..files import replacing
+from bg_core.files import replacing
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..files import replacing
+from bg_core.files import replacing
+
 from .__main__ import main as render
 from .catalog import CATEGORIES
 from .layout import Slot, slot

@@ -9,7 +9,8 @@ import bpy
 from mathutils import Matrix, Vector
 from PIL import Image
 
-from ..files import replacing
+from bg_core.files import replacing
+
 from . import materials as m
 from .catalog import OUTDOORS
 from .meshes import mesh
@@ -209,9 +210,6 @@ def shoot(product: list, others: list, picture: Path, mask: Path, quality: Quali
     boxes = {"product": frame_box(product)}
     write_still(picture, "RGB")
 
-    scene.view_settings.view_transform = "Standard"
-    scene.view_settings.look = "None"
-    scene.view_settings.exposure = 0.0
     scene.render.film_transparent = True
     cycles.samples, cycles.use_denoising, cycles.max_bounces = quality.mask_samples, False, 0
     for body in others:

@@ -1,4 +1,4 @@
-"""One rendering process: `python -m training.render.worker` a job a line on standard input, an answer a line.
+"""One rendering process: `python -m training.render.worker`, a job a line on standard input, an answer a line.
 
 A process of its own, since Blender keeps state per process and a crash must cost one picture only.
 """
@@ -8,7 +8,8 @@ import os
 import sys
 from pathlib import Path
 
-from ..files import replacing
+from bg_core.files import replacing
+
 from .recipe import draw_recipe
 from .studio import Quality, render_packshot, render_scene
 
