@@ -2,12 +2,17 @@
 
 import colorsys
 import random
+from collections.abc import Callable
 
 import bpy
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 SYLLABLES = ("la", "mo", "ri", "ta", "no", "vel", "sa", "lu", "bri", "do", "ka", "fen", "ola", "zu", "pe", "mar")
+
+
+# Draws a mark of the given radius round a centre: (draw, rng, x, y, radius).
+Emblem = Callable[[ImageDraw.ImageDraw, random.Random, float, float, float], None]
 
 
 def brand(rng: random.Random) -> str:
@@ -25,8 +30,18 @@ def linear(colour: tuple[int, int, int]) -> tuple[float, float, float]:
     return tuple((c / 255) ** 2.2 for c in colour)
 
 
-def label_image(rng: random.Random, aspect: float, ground: tuple[int, int, int] | None = None) -> bpy.types.Image:
-    """A label of `aspect` = width / height: ground colour, a band or disc, a brand name and lines of small print."""
+def label_image(
+    rng: random.Random,
+    aspect: float,
+    ground: tuple[int, int, int] | None = None,
+    emblem: Emblem | None = None,
+    front: float = 1.0,
+) -> bpy.types.Image:
+    """A label of `aspect` = width / height: ground colour, a band or disc, a brand name and lines of small print.
+
+    `emblem` draws the product's sign (a paw, a bean) into the lower half. `front` is the share of the width that one
+    sees at once, where the label runs round a body; the print keeps within it.
+    """
     height = 256
     width = max(64, round(height * aspect))
     ground = ground or rng.choice(((245, 243, 238), vivid(rng), (28, 28, 32)))
@@ -47,12 +62,14 @@ def label_image(rng: random.Random, aspect: float, ground: tuple[int, int, int] 
         for i in range(6):
             draw.rectangle((0, height * (0.62 + 0.06 * i), width, height * (0.65 + 0.06 * i)), fill=second)
     name = brand(rng)
-    size = min(0.30 * height, 1.5 * width / len(name) * 0.9)
+    size = min(0.30 * height, 1.5 * width * front / len(name) * 0.9)
     draw.text((width / 2, height * 0.32), name, fill=ink, font=ImageFont.load_default(size), anchor="mm")
     for i in range(rng.choice((1, 2, 3))):
-        half = width * rng.uniform(0.12, 0.28)
+        half = width * front * rng.uniform(0.12, 0.28)
         y = height * (0.50 + 0.055 * i)
         draw.rectangle((width / 2 - half, y, width / 2 + half, y + 3), fill=ink)
+    if emblem:
+        emblem(draw, rng, width / 2, height * 0.74, min(width * front * 0.4, height * 0.21))
     return upload(image)
 
 

@@ -3,13 +3,15 @@
 import random
 from math import pi
 
+import bpy
+
 from .. import materials as m
 from ..labels import label_image
 from ..meshes import ball, box, lathe, panel, tube
 from .parts import Builder, cap_material, finish, paint, wrap
 
 
-def perfume(rng: random.Random, family: str) -> None:
+def perfume(rng: random.Random, family: str) -> list[bpy.types.Object]:
     tint = m.mixed(paint(rng, saturation=(0.3, 0.8), value=(0.6, 1.0)), (1, 1, 1), 0.4)
     body = m.glass(tint) if rng.random() < 0.6 else finish(rng, tint)
     cap = cap_material(rng)
@@ -17,9 +19,8 @@ def perfume(rng: random.Random, family: str) -> None:
         w, d, h = rng.uniform(0.5, 0.7), rng.uniform(0.2, 0.3), rng.uniform(0.55, 0.75)
         box((w, d, h), (0, 0, 0), body, 0.04)
         panel(w * 0.6, h * 0.45, (0, -d / 2 - 0.003, h * 0.5), m.picture(label_image(rng, w * 0.6 / (h * 0.45))))
-        box((w * 0.3, d * 0.8, 0.2), (0, 0, h + 0.04), cap, 0.02)
-        lathe([(0.06, h), (0.06, h + 0.05)], m.metal((0.8, 0.6, 0.3)))
-        return
+        stopper = box((w * 0.3, d * 0.8, 0.2), (0, 0, h + 0.04), cap, 0.02)
+        return [stopper, lathe([(0.06, h), (0.06, h + 0.05)], m.metal((0.8, 0.6, 0.3)))]
     if family == "column":
         r, h = rng.uniform(0.19, 0.26), rng.uniform(0.62, 0.8)
         lathe([(0.001, 0), (r, 0), (r, h), (0.07, h + 0.03), (0.07, h + 0.08), (0.001, h + 0.08)], body, bevel=0.04)
@@ -27,10 +28,10 @@ def perfume(rng: random.Random, family: str) -> None:
     else:
         r, h = 0.36, 0.66
         ball(r, (0, 0, 0.0), body, 0.92)
-    lathe([(0.001, h + 0.03), (0.11, h + 0.03), (0.11, h + 0.26), (0.001, h + 0.26)], cap)
+    return [lathe([(0.001, h + 0.03), (0.11, h + 0.03), (0.11, h + 0.26), (0.001, h + 0.26)], cap)]
 
 
-def cream(rng: random.Random, family: str) -> None:
+def cream(rng: random.Random, family: str) -> list[bpy.types.Object]:
     body = rng.choice(
         (
             lambda: m.glass(m.mixed(paint(rng), (1, 1, 1), 0.5), 0.15),
@@ -40,13 +41,13 @@ def cream(rng: random.Random, family: str) -> None:
     lid = cap_material(rng)
     if family == "cube":
         box((0.62, 0.62, 0.36), (0, 0, 0), body, 0.05)
-        box((0.56, 0.56, 0.2), (0, 0, 0.38), lid, 0.03)
+        slab = box((0.56, 0.56, 0.2), (0, 0, 0.38), lid, 0.03)
         panel(0.4, 0.22, (0, -0.314, 0.18), m.picture(label_image(rng, 1.8)))
-        return
+        return [slab]
     r, h = rng.uniform(0.36, 0.44), rng.uniform(0.3, 0.42)
     lathe([(0.001, 0), (r * 0.9, 0), (r, 0.08), (r, h), (0.001, h)], body, bevel=0.05)
     top = 0.2 if family == "disc" else 0.3
-    lathe(
+    cover = lathe(
         [
             (0.001, h),
             (r, h + 0.01),
@@ -57,9 +58,10 @@ def cream(rng: random.Random, family: str) -> None:
         lid,
     )
     wrap(rng, r + 0.004, 0.1, h - 0.03, 1.8)
+    return [cover]
 
 
-def soap(rng: random.Random, family: str) -> None:
+def soap(rng: random.Random, family: str) -> list[bpy.types.Object]:
     colour = paint(rng, saturation=(0.1, 0.7), value=(0.4, 1.0))
     body = m.glass(m.mixed(colour, (1, 1, 1), 0.3), 0.08) if rng.random() < 0.35 else finish(rng, colour)
     h = rng.uniform(0.62, 0.74)
@@ -74,10 +76,10 @@ def soap(rng: random.Random, family: str) -> None:
         if family == "cylinder":
             wrap(rng, r + 0.004, h * 0.2, h * 0.72)
     pump = cap_material(rng)
-    lathe([(0.001, h), (0.1, h), (0.1, h + 0.08), (0.03, h + 0.09), (0.03, h + 0.2), (0.001, h + 0.2)], pump)
+    collar = lathe([(0.001, h), (0.1, h), (0.1, h + 0.08), (0.03, h + 0.09), (0.03, h + 0.2), (0.001, h + 0.2)], pump)
     side = rng.choice((-1, 1))
-    tube([(-0.06 * side, 0, h + 0.21), (0.14 * side, 0, h + 0.22), (0.2 * side, 0, h + 0.16)], 0.03, pump)
-    ball(0.045, (-0.03 * side, 0, h + 0.18), pump)
+    spout = tube([(-0.06 * side, 0, h + 0.21), (0.14 * side, 0, h + 0.22), (0.2 * side, 0, h + 0.16)], 0.03, pump)
+    return [collar, spout, ball(0.045, (-0.03 * side, 0, h + 0.18), pump)]
 
 
 def candle(rng: random.Random, family: str) -> None:
