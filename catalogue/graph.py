@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .client import ComfyError, Graph, title_of
+from .protocol import ComfyError, Graph, title_of
 
 # Widgets of the browser; every other input type is a socket.
 _WIDGET_TYPES = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
@@ -16,11 +16,29 @@ _BROWSER_ONLY = ("Note", "MarkdownNote")
 _MUTED, _BYPASSED = 2, 4
 
 
-def load_graph(path: Path) -> Graph:
-    """Read an API graph; the browser's own format is told apart, because the server's error for it is unreadable."""
-    graph = json.loads(path.read_text(encoding="utf-8"))
-    if "nodes" in graph and "links" in graph:
+def load_graph(path: Path, *, browser: bool = False) -> Graph:
+    """Read an API graph. `browser` also lets the browser's own format through, for `to_api`; else it is refused.
+
+    Raises ComfyError naming what was found: the server's own error for a wrong file is unreadable.
+    """
+    try:
+        graph = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ComfyError(f"The workflow {path} can't be read: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:
+        raise ComfyError(f"The workflow {path} is no JSON ({str(error)[:100]}).") from error
+    if isinstance(graph, dict) and "nodes" in graph and "links" in graph:
+        if browser:
+            return graph
         raise ComfyError(f"{path} is a workflow as the browser saves it. Export it with File > Export (API).")
+    nodes = graph.values() if isinstance(graph, dict) else ()
+    if not nodes or not all(
+        isinstance(node, dict) and isinstance(node.get("class_type"), str) and isinstance(node.get("inputs"), dict)
+        for node in nodes
+    ):
+        raise ComfyError(
+            f"{path} is no workflow: expected node ids with class_type and inputs, as File > Export (API) saves them."
+        )
     return dict(graph)
 
 

@@ -17,8 +17,9 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from catalogue.client import ComfyClient, ComfyError, Graph, Unreachable
+from catalogue.client import ComfyClient
 from catalogue.graph import find_node, load_graph, with_inputs
+from catalogue.protocol import ComfyError, Graph, Unreachable
 
 from .comfyui import PHOTOS, ROOT, ComfyServer, HostError, stop_on_sigterm
 from .fidelity import FidelityError, Placement, measure_product

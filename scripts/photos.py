@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from catalogue.client import ComfyError
+from catalogue.protocol import ComfyError
 
 COLUMNS = ("file", "category", "prompt")
 SEED = 20240601

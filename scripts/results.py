@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from catalogue.client import ComfyError
+from catalogue.protocol import ComfyError
 
 from .contact_sheet import SheetRow, save_contact_sheets
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from catalogue.client import ComfyError
+from catalogue.protocol import ComfyError
 from scripts.contact_sheet import ROWS, SheetRow, save_contact_sheets
 from scripts.photos import list_products, unique_names
 from scripts.results import Results, check_folder, prepare_folder

@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from catalogue.client import ComfyClient, Graph
+from catalogue.client import ComfyClient
 from catalogue.graph import load_graph
+from catalogue.protocol import Graph
 from scripts.comfyui import ComfyServer
 from training.make_random_base import make_random_base
 

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from catalogue.client import ComfyClient, Failed, Graph, Rejected
+from catalogue.client import ComfyClient
 from catalogue.graph import find_node, with_inputs
+from catalogue.protocol import Failed, Graph, Rejected
 
 Inputs = dict[str, dict[str, Any]]
 

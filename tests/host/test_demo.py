@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from catalogue.client import ComfyClient, Graph, Unreachable
+from catalogue.client import ComfyClient
 from catalogue.graph import with_inputs
+from catalogue.protocol import Graph, Unreachable
 from scripts import demo
 from scripts.results import Results
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from catalogue.client import ComfyClient, Graph, Result
+from catalogue.client import ComfyClient
 from catalogue.graph import find_node, with_inputs
+from catalogue.protocol import Graph, Result
 from scripts.fidelity import Placement, measure_product
 
 STEPS = 3  # enough for a picture; what it shows is the demonstration's business

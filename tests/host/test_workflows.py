@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from catalogue.client import ComfyError
 from catalogue.graph import load_graph, to_api
+from catalogue.protocol import ComfyError
 from scripts.comfyui import PACK_FOLDER, PHOTOS, ComfyServer
 
 ROOT = Path(__file__).resolve().parent.parent.parent
