@@ -175,7 +175,7 @@ def clock(rng: random.Random, family: str):
             feet.append(foot)
         stud = pipe([(0, r * 0.95, 0), (0, r + 0.07, 0)], 0.04, steel)
         feet.append(stud)
-    moved([*bodies, *feet], (0, 0, high), (pi / 2, 0, 0))
+    moved([*bodies, *feet], (0, 0, high + 0.013), (pi / 2, 0, 0))
     return feet
 
 

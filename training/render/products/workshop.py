@@ -97,7 +97,7 @@ def tool(rng: random.Random, family: str):
                     for x, w, mid, t in claws]  # fmt: skip
         head += [poll, loft(sections, iron)]
         if rng.random() < 0.5:  # upside down on its head
-            moved([*parts, *head], (0, 0, z + 0.085), (pi, 0, 0))
+            moved([*parts, *head], (0, 0, z + 0.08), (pi, 0, 0))
         return parts
     if family == "screwdriver":
         long, r = rng.uniform(0.42, 0.48), rng.uniform(0.11, 0.13)
@@ -148,13 +148,13 @@ def pan(rng: random.Random, family: str):
     inside = m.plain((0.03, 0.03, 0.032), 0.35) if rng.random() < 0.6 else m.metal(STEEL, 0.25)
     grip = rng.choice((m.plain(BLACK, 0.45), m.metal(STEEL, 0.2), timber(rng)))
     if family == "wok":
-        r, h = rng.uniform(0.42, 0.46), rng.uniform(0.24, 0.28)
+        r, h = rng.uniform(0.35, 0.38), rng.uniform(0.2, 0.23)
         outer = [(0.001, 0), (r * 0.42, 0), (r * 0.78, h * 0.4), (r, h)]
         inner, bevel = [(r * 0.975, h), (r * 0.76, h * 0.43), (r * 0.4, 0.025), (0.001, 0.025)], 0.12
         enamel = m.metal((0.07, 0.07, 0.075), 0.35) if rng.random() < 0.6 else enamel
     else:
         r, h = (
-            (rng.uniform(0.32, 0.36), rng.uniform(0.3, 0.36))
+            (rng.uniform(0.29, 0.32), rng.uniform(0.27, 0.33))
             if family == "saucepan"
             else (0.4, rng.uniform(0.32, 0.38))
         )
@@ -176,7 +176,7 @@ def pan(rng: random.Random, family: str):
             path = [(side * x, y, height) for x, y, height in (*half, *((x, -y, zz) for x, y, zz in half[1::-1]))]
             parts.append(pipe(curve(path), 0.028, enamel if rng.random() < 0.7 else grip))
         return parts
-    side, long = rng.choice((-1, 1)), rng.uniform(0.5, 0.58)
+    side, long = rng.choice((-1, 1)), rng.uniform(0.44, 0.5)
     z, rise = h * 0.82, rng.uniform(0.05, 0.12) + (0.08 if family == "wok" else 0)
     start = r - 0.03
     neck = pipe([(start, 0, z), (r + 0.13, 0, z + rise * 0.3)], 0.024, m.metal(STEEL, 0.25))
