@@ -23,7 +23,8 @@ from .base_batch import Batches
 from .data import load_masks, load_pictures, read_records, split
 from .export import new_text_encoder, new_unet
 from .pca import PatchPCA
-from .render.catalog import CATEGORIES, LIGHTS, PALETTE, PROPS, SURFACES, WALLS
+from .render.catalog import LIGHTS, PALETTE, PROPS, SURFACES, WALLS
+from .render.categories import CATEGORIES
 from .run import Run, Settings
 from .sampling import ddim
 from .text import Vocabulary

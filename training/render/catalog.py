@@ -1,10 +1,9 @@
 """The words and choices a scene is made of. Everything here is data: recipe.py draws from it, captions.py says it.
 
-Each category owns shape families (the last one is held out of training renders) and a commonality: the part of the
-scene tables that backgrounds of this category have in common. Generic scenes ignore the commonality.
+Three kinds of choices: those that captions say (surfaces, walls, palette, lights, props), those that a picture shows
+and no caption says (rigs, arrangements, lenses, densities, views), and the props that only category-bound scenes
+hold, which no caption names either.
 """
-
-from dataclasses import dataclass
 
 # name -> linear-light RGB of a painted wall, paper or cloth
 PALETTE: dict[str, tuple[float, float, float]] = {
@@ -28,10 +27,14 @@ SURFACES: dict[str, tuple[str, ...]] = {
     "black marble": ("a black marble slab", "black marble", "a dark marble counter"),
     "oak": ("a light oak table", "an oak board", "pale oak wood"),
     "walnut": ("a dark walnut table", "walnut wood", "a dark wooden table"),
+    "planks": ("whitewashed planks", "rough white planks", "a white plank table"),
+    "cork": ("a cork mat", "cork", "a sheet of cork"),
     "concrete": ("a concrete floor", "grey concrete", "a concrete block"),
+    "steel": ("a brushed steel counter", "stainless steel", "a steel worktop"),
     "linen": ("a linen cloth", "natural linen", "a linen tablecloth"),
     "slate": ("a slate plate", "dark slate", "a slate counter"),
     "terrazzo": ("a terrazzo counter", "terrazzo", "a terrazzo slab"),
+    "chequered": ("a chequered floor", "black and white tiles", "a chequered tile floor"),
     "sand": ("fine sand", "beach sand", "rippled sand"),
     "moss": ("green moss", "a mossy ground", "soft moss"),
     "acrylic": ("a glossy {colour} surface", "glossy {colour} acrylic", "a shiny {colour} table"),
@@ -42,11 +45,13 @@ WALLS: dict[str, tuple[str, ...]] = {
     "plaster": ("a {colour} wall", "a plain {colour} plaster wall", "a smooth {colour} wall"),
     "tiles": ("{colour} tiles", "a {colour} tiled wall", "a wall of {colour} tiles"),
     "brick": ("a brick wall", "red bricks", "an old brick wall"),
+    "raw concrete": ("a raw concrete wall", "a bare concrete wall", "a grey cast wall"),
     "panelling": ("{colour} wooden panels", "a {colour} panelled wall", "{colour} wood panelling"),
+    "wallpaper": ("{colour} striped wallpaper", "a {colour} striped wall", "{colour} and white stripes"),
     "curtain": ("a {colour} curtain", "{colour} drapes", "a folded {colour} curtain"),
-    "garden": ("a blurred green garden", "a garden in the background", "trees and leaves behind"),
-    "sky": ("an open sky", "a clear sky behind", "the sky at the horizon"),
-    "shelves": ("shelves with jars", "a shelf wall behind", "kitchen shelves"),
+    "garden": ("a blurred green garden", "a garden in the background", "trees and leaves"),
+    "sky": ("an open sky", "a clear sky", "the sky at the horizon"),
+    "shelves": ("shelves with jars", "a shelf wall", "kitchen shelves"),
     "seamless": ("a seamless {colour} backdrop", "a {colour} studio backdrop", "a {colour} paper background"),
 }
 OUTDOORS = ("garden", "sky")
@@ -61,6 +66,7 @@ LIGHTS: dict[str, tuple[str, ...]] = {
     "top": ("a softbox from above", "even studio light"),
     "moody": ("dark moody light", "a dim spotlight"),
 }
+INDOOR_LIGHTS = ("window", "moody", "top")
 
 PROPS: dict[str, tuple[str, ...]] = {
     "leaves": ("green leaves", "leafy branches"),
@@ -80,79 +86,27 @@ PROPS: dict[str, tuple[str, ...]] = {
     "cloth": ("a {colour} napkin", "a folded {colour} cloth"),
 }
 
+BOUND_PROPS = (
+    "beans", "wheat", "shells", "feathers", "crate", "rope", "gears", "cones", "lantern", "reel", "cinnamon", "yarn",
+    "hourglass", "trophy", "pearls", "towels",
+)  # fmt: skip
+"""Only category-bound scenes hold these, and no caption names them."""
 
-@dataclass(frozen=True)
-class Category:
-    """One product category: how captions call it, its shapes, and what its own backgrounds share."""
+RIGS = ("key", "rim", "fill", "halo")
+"""The key light (what the caption says) alone, with a rim light from behind, a low fill, or a glow on the wall."""
 
-    words: tuple[str, ...]
-    families: tuple[str, ...]  # the last one is held out of training renders
-    surfaces: tuple[str, ...]
-    walls: tuple[str, ...]
-    palette: tuple[str, ...]
-    lights: tuple[str, ...]
-    props: tuple[str, ...]
+ARRANGEMENTS = ("left", "right", "both", "behind", "ring")
+"""Where props stand: a cluster beside the product, on both sides, in a row behind it, or all around."""
 
+LENSES: dict[str, tuple[float, float]] = {"wide": (30.0, 38.0), "normal": (48.0, 60.0), "long": (85.0, 120.0)}
+"""Focal lengths in mm on a 36 mm sensor."""
 
-CATEGORIES: dict[str, Category] = {
-    "mug": Category(
-        ("mug", "coffee mug", "cup"), ("straight", "tapered", "round"),
-        ("oak", "walnut", "linen"), ("plaster", "shelves"), ("cream", "white", "sage green"),
-        ("window", "soft left"), ("books", "cloth"),
-    ),
-    "sauce": Category(
-        ("sauce bottle", "bottle of sauce"), ("squeeze", "glass", "flask"),
-        ("oak", "slate"), ("tiles", "shelves"), ("white", "forest green", "mustard"),
-        ("soft right", "window"), ("lemons", "leaves", "cloth"),
-    ),
-    "perfume": Category(
-        ("perfume", "perfume bottle"), ("slab", "column", "globe"),
-        ("white marble", "acrylic"), ("curtain", "plaster"), ("blush pink", "lavender", "cream"),
-        ("soft left", "sun left"), ("petals", "arch", "podium"),
-    ),
-    "juice": Category(
-        ("juice carton", "carton"), ("gable", "brick", "slim"),
-        ("oak", "terrazzo"), ("garden", "tiles"), ("sky blue", "white", "mustard"),
-        ("sun right", "soft right"), ("oranges", "leaves", "ice"),
-    ),
-    "yoghurt": Category(
-        ("yoghurt", "yoghurt cup", "tub"), ("cup", "tub", "pot"),
-        ("linen", "oak"), ("plaster", "tiles"), ("sky blue", "white", "blush pink"),
-        ("soft left", "soft right"), ("cloth", "petals"),
-    ),
-    "cream": Category(
-        ("cream jar", "face cream"), ("disc", "cube", "dome"),
-        ("white marble", "terrazzo"), ("seamless", "plaster"), ("sage green", "cream", "white"),
-        ("soft left", "top"), ("leaves", "pebbles", "podium"),
-    ),
-    "speaker": Category(
-        ("speaker", "loudspeaker"), ("column", "ball", "cone"),
-        ("walnut", "concrete"), ("panelling", "plaster"), ("charcoal", "navy", "teal"),
-        ("moody", "evening"), ("books", "vase"),
-    ),
-    "candle": Category(
-        ("candle", "scented candle"), ("jar", "pillar", "tin"),
-        ("walnut", "linen"), ("curtain", "brick"), ("terracotta", "cream", "charcoal"),
-        ("evening", "moody"), ("candles", "vase", "cloth"),
-    ),
-    "tea": Category(
-        ("tea tin", "tin of tea"), ("box", "drum", "hexagon"),
-        ("walnut", "slate"), ("panelling", "garden"), ("forest green", "cream", "terracotta"),
-        ("evening", "window"), ("leaves", "cloth", "blocks"),
-    ),
-    "fruit": Category(
-        ("fruit", "fresh fruit"), ("apple", "orange", "pear"),
-        ("oak", "linen", "slate"), ("garden", "plaster"), ("sage green", "mustard", "cream"),
-        ("sun left", "window"), ("leaves", "cloth"),
-    ),
-    "toy": Category(
-        ("toy", "wooden toy"), ("tower", "car", "robot"),
-        ("paper", "acrylic"), ("seamless", "plaster"), ("mustard", "sky blue", "blush pink"),
-        ("sun right", "top"), ("blocks", "spheres", "gifts"),
-    ),
-    "soap": Category(
-        ("soap bottle", "pump bottle", "shampoo"), ("cylinder", "rectangle", "cone"),
-        ("white marble", "concrete", "sand"), ("tiles", "sky"), ("teal", "sky blue", "white"),
-        ("soft right", "sun left"), ("pebbles", "leaves", "cloth"),
-    ),
-}  # fmt: skip
+DENSITIES = {"sparse": 0.55, "medium": 1.0, "rich": 1.8}
+"""How many pieces a prop comes in, relative to its usual number."""
+
+VIEWS: dict[str, tuple[float, float]] = {"eye": (2.0, 15.0), "table": (15.0, 29.0), "high": (29.0, 45.0)}
+"""Camera elevations above the horizontal, in degrees."""
+VIEW_WEIGHTS = {"eye": 0.5, "table": 0.3, "high": 0.2}
+
+DEPTHS_OF_FIELD = {"deep": 0.0, "shallow": 0.045, "very shallow": 0.09}
+"""Lens radius over focus distance."""

@@ -138,8 +138,17 @@ def terrazzo(rng: random.Random) -> bpy.types.Material:
     return shader.set(roughness=0.2).material
 
 
-def bricks(rng: random.Random, colour: Colour, mortar: Colour, width: float, height: float, gap: float, offset: float):
-    """Brick walls and tiles; the wall stands in the object's xz plane."""
+def bricks(
+    rng: random.Random,
+    colour: Colour,
+    mortar: Colour,
+    width: float,
+    height: float,
+    gap: float,
+    offset: float,
+    upright: bool = True,
+):
+    """Brick walls and tiles in the object's xz plane, or boards in its xy plane."""
     shader = Shader("bricks")
     node = shader.nodes.new("ShaderNodeTexBrick")
     node.offset = offset
@@ -149,11 +158,44 @@ def bricks(rng: random.Random, colour: Colour, mortar: Colour, width: float, hei
     for key, value in (("Scale", 1.0), ("Brick Width", width), ("Row Height", height), ("Mortar Size", gap)):
         node.inputs[key].default_value = value
     mapping = shader.placed((1, 1, 1)).node
-    mapping.inputs["Rotation"].default_value = (-1.5708, 0.0, 0.0)
+    mapping.inputs["Rotation"].default_value = (-1.5708 if upright else 0.0, 0.0, 0.0)
     mapping.inputs["Location"].default_value = (rng.uniform(0, 1), rng.uniform(0, 1), 0.0)
     shader.link(mapping.outputs["Vector"], node.inputs["Vector"])
     shader.colour(node.outputs["Color"])
     return shader.bump(node.outputs["Fac"], -0.5, 0.03).set(roughness=0.25 if offset == 0 else 0.85).material
+
+
+def chequered(rng: random.Random, light: Colour, dark: Colour) -> bpy.types.Material:
+    shader = Shader("chequered")
+    node = shader.nodes.new("ShaderNodeTexChecker")
+    node.inputs["Color1"].default_value, node.inputs["Color2"].default_value = (*light, 1), (*dark, 1)
+    node.inputs["Scale"].default_value = 1.0
+    scale = rng.uniform(2.2, 3.6)
+    mapping = shader.placed((scale, scale, 0.0), rng.choice((0.0, 0.785))).node
+    mapping.inputs["Location"].default_value = (rng.uniform(0, 1), rng.uniform(0, 1), 0.5)
+    shader.link(mapping.outputs["Vector"], node.inputs["Vector"])
+    shader.colour(node.outputs["Color"])
+    return shader.set(roughness=0.15).material
+
+
+def brushed(rng: random.Random, colour: Colour) -> bpy.types.Material:
+    """Steel with fine scratches in one direction."""
+    shader = Shader("brushed")
+    scratches = shader.noise(shader.placed((0.8, 60, 1), rng.uniform(-0.1, 0.1)), 3.0, detail=3)
+    shader.colour(shader.ramp(scratches, (0.3, mixed(colour, (0, 0, 0), 0.3)), (0.7, colour)))
+    return shader.bump(scratches, 0.08).set(roughness=rng.uniform(0.28, 0.4), metallic=1.0).material
+
+
+def striped(rng: random.Random, first: Colour, second: Colour) -> bpy.types.Material:
+    """Upright stripes along the object's x axis."""
+    shader = Shader("striped")
+    waves = shader.nodes.new("ShaderNodeTexWave")
+    waves.inputs["Scale"].default_value = rng.uniform(0.7, 1.3)
+    shader.link(shader.placed((1, 0, 0)), waves.inputs["Vector"])
+    stripes = shader.ramp(waves.outputs["Fac"], (0.0, first), (0.5, second))
+    stripes.node.color_ramp.interpolation = "CONSTANT"
+    shader.colour(stripes)
+    return shader.set(roughness=0.85).material
 
 
 def foliage(rng: random.Random, evening: bool) -> bpy.types.Material:

@@ -7,21 +7,33 @@ alpha; products as pale as the paper, whose outline nobody could find, are PNGs 
 
 import argparse
 import csv
+import os
 import sys
 import tempfile
+from itertools import count
 from pathlib import Path
 
 from PIL import Image
+from tqdm import tqdm
 
 from bg_core.files import replacing
 
-from .__main__ import main as render
-from .catalog import CATEGORIES
-from .layout import Slot, slot
+from .categories import CATEGORIES
+from .farm import Batch, render_batch, report
+from .layout import Slot
 from .recipe import draw_recipe
 
 FIRST_SEED = 600_000
 WITH_ALPHA = ("mug", "perfume", "yoghurt", "cream", "soap")
+
+
+def unseen_seeds() -> list[int]:
+    """For each category the first seed from FIRST_SEED on that draws its held-out shape."""
+    n = len(CATEGORIES)
+    return [
+        next(seed for seed in count(FIRST_SEED + i, n) if draw_recipe(seed, "bound", True).product.unseen_family)
+        for i in range(n)
+    ]
 
 
 def save_photo(shot: Slot, category: str, out: Path) -> str:
@@ -44,18 +56,24 @@ def main() -> int:
     parser.add_argument("--samples", type=int, default=16)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    last = FIRST_SEED + len(CATEGORIES)
     with tempfile.TemporaryDirectory() as folder:
-        shots = ["--packshots", "--half", "bound", "--held-out", "--out", folder]
-        shots += ["--seed-range", f"{FIRST_SEED}:{last}", "--side", str(options.side)]
-        if failed := render([*shots, "--samples", str(options.samples)]):
-            return failed
+        batch = Batch(
+            Path(folder),
+            unseen_seeds(),
+            "bound",
+            ("packshot",),
+            held_out=True,
+            side=options.side,
+            samples=options.samples,
+        )
+        with tqdm(total=len(batch.seeds), unit="picture") as progress:
+            if failures := render_batch(batch, os.cpu_count() or 1, progress):
+                return report(failures)
         rows = []
-        for seed in range(FIRST_SEED, last):
+        for (seed, _), shot in batch.slots.items():
             recipe = draw_recipe(seed, "bound", held_out=True)
-            shot = slot(Path(folder), "bound", seed, packshot=True)
-            name = save_photo(shot, recipe.category, options.out)
-            rows.append({"file": name, "category": recipe.category, "prompt": recipe.caption})
+            name = save_photo(shot, recipe.product.category, options.out)
+            rows.append({"file": name, "category": recipe.product.category, "prompt": recipe.caption})
     with replacing(options.out / "photos.csv") as temporary, open(temporary, "w", newline="") as file:
         writer = csv.DictWriter(file, ["file", "category", "prompt"], lineterminator="\n")
         writer.writeheader()

@@ -1,58 +1,30 @@
-"""Props of a scene: what stands and lies beside and behind the product."""
+"""Props that captions name: what stands and lies beside and behind the product."""
 
-import random
-from math import cos, pi, sin
+from math import atan2, cos, pi, sin
 
 from . import materials as m
 from .catalog import PALETTE
 from .meshes import ball, box, lathe, leaf, mesh, tube
-
-
-class Scatter:
-    """Free places beside and behind the product, handed out so that props neither meet nor stand in front of it."""
-
-    def __init__(self, rng: random.Random, footprint: float, wall_at: float) -> None:
-        self.rng, self.footprint, self.wall_at = rng, footprint, wall_at
-        self.sides = [-1, 1]
-        rng.shuffle(self.sides)
-        self.turn = 0
-
-    def beside(self, radius: float) -> tuple[float, float]:
-        """A place for a thing of `radius`, left and right in turn."""
-        side = self.sides[self.turn % 2]
-        gap = 0.05 + radius + self.footprint + 0.35 * (self.turn // 2)
-        self.turn += 1
-        y = self.rng.uniform(-0.1, max(0.0, min(0.8, self.wall_at - radius - 0.15)))
-        return side * (gap + self.rng.uniform(0.0, 0.3)), y
-
-    def around(self, radius: float) -> tuple[float, float]:
-        """Anywhere on the surface near the product; in front only where it is low enough not to hide it."""
-        while True:
-            x, y = self.rng.uniform(-1.3, 1.3), self.rng.uniform(-0.9, min(0.9, self.wall_at - radius))
-            if (x * x + y * y) ** 0.5 > self.footprint + radius + 0.06 and (y > 0 or abs(x) > self.footprint + radius):
-                return x, y
+from .scatter import Scatter
 
 
 def leaves(s: Scatter, accent: m.Colour) -> None:
     rng = s.rng
     tone = rng.uniform(0.6, 1.6)
     green = m.plain((0.05 * tone, 0.17 * tone, 0.035 * tone), 0.4)
-    x, y = s.beside(0.15)
-    for _ in range(rng.randint(5, 9)):
+    x, y = s.stand(0.15)
+    for _ in range(s.number(5, 9)):
         blade = leaf(rng.uniform(0.35, 0.75), rng.uniform(0.14, 0.26), green, rng.uniform(0.1, 0.5))
-        blade.location = (x, y + 0.1, rng.uniform(0.02, 0.25))
-        blade.rotation_euler = (
-            rng.uniform(-0.4, 0.4),
-            -rng.uniform(0.1, 1.2),
-            (0.0 if x > 0 else pi) + rng.uniform(-1.2, 1.2),
-        )
+        blade.location = (x, y, rng.uniform(0.02, 0.25))
+        away = atan2(y, x) + rng.uniform(-0.9, 0.9)
+        blade.rotation_euler = (rng.uniform(-0.4, 0.4), -rng.uniform(0.1, 1.2), away)
 
 
 def pebbles(s: Scatter, accent: m.Colour) -> None:
     rng = s.rng
-    for _ in range(rng.randint(4, 8)):
+    for _ in range(s.number(4, 8)):
         r = rng.uniform(0.06, 0.17)
-        x, y = s.around(r)
+        x, y = s.lie(r)
         grey = rng.uniform(0.08, 0.5)
         ball(r, (x, y, 0), m.speckled(rng, (grey, grey, grey * 0.95), 8, 0.2, 0.1, 0.7), 0.55, 20)
 
@@ -60,20 +32,20 @@ def pebbles(s: Scatter, accent: m.Colour) -> None:
 def petals(s: Scatter, accent: m.Colour) -> None:
     rng = s.rng
     pink = m.plain((0.8, rng.uniform(0.2, 0.4), rng.uniform(0.3, 0.45)), 0.6)
-    for _ in range(rng.randint(10, 22)):
+    for _ in range(s.number(10, 22)):
         petal = leaf(rng.uniform(0.1, 0.17), rng.uniform(0.08, 0.13), pink, -0.3)
-        x, y = s.around(0.1)
+        x, y = s.lie(0.1)
         petal.location, petal.rotation_euler = (x, y, 0.012), (0, rng.uniform(-0.2, 0.1), rng.uniform(0, 6.3))
 
 
 def citrus(s: Scatter, colour: m.Colour, radius: float, stretch: float) -> None:
     rng = s.rng
     skin = m.speckled(rng, colour, 30, 0.12, 0.25, 0.4)
-    for _ in range(rng.randint(2, 3)):
-        x, y = s.beside(radius)
+    for _ in range(s.number(2, 3)):
+        x, y = s.stand(radius)
         whole = ball(radius * rng.uniform(0.9, 1.1), (x, y, 0), skin)
         whole.scale = (stretch, 1, 1)
-    x, y = s.around(radius)
+    x, y = s.lie(radius)
     half = lathe(
         [(0.001, 0), (radius * 0.9, 0), (radius * 0.88, 0.05), (0.001, 0.055)],
         m.plain(m.mixed(colour, (1, 1, 0.8), 0.35), 0.3),
@@ -92,48 +64,49 @@ def oranges(s: Scatter, accent: m.Colour) -> None:
 
 def books(s: Scatter, accent: m.Colour) -> None:
     rng = s.rng
-    x, y = s.beside(0.36)
+    x, y = s.stand(0.36)
     z = 0.0
-    for _ in range(rng.randint(2, 4)):
+    for _ in range(s.number(2, 4)):
         h = rng.uniform(0.06, 0.13)
         size = (rng.uniform(0.55, 0.7), rng.uniform(0.38, 0.5), h)
         turn = rng.uniform(-0.25, 0.25)
         cover = box(size, (0, 0, 0), m.plain(PALETTE[rng.choice(tuple(PALETTE))], 0.6), 0.008)
         pages = box((size[0] - 0.01, size[1] + 0.004, h * 0.7), (0.02, 0, h * 0.15), m.plain((0.8, 0.77, 0.68), 0.9), 0)
         for part in (cover, pages):
-            part.location, part.rotation_euler = (x, y + 0.1, z), (0, 0, turn)
+            part.location, part.rotation_euler = (x, y, z), (0, 0, turn)
         z += h
 
 
 def vase(s: Scatter, accent: m.Colour) -> None:
     rng = s.rng
-    x, y = s.beside(0.2)
+    x, y = s.stand(0.2)
     clay = m.plain(m.mixed(accent, (0.8, 0.75, 0.68), 0.4), 0.5)
     body = lathe(
         [(0.001, 0), (0.12, 0), (0.2, 0.25), (0.08, 0.5), (0.1, 0.56), (0.07, 0.54), (0.001, 0.3)], clay, 32, 0.1
     )
-    body.location = (x, y + 0.1, 0)
+    body.location = (x, y, 0)
     bark = m.plain((0.14, 0.08, 0.04), 0.8)
-    for _ in range(rng.randint(3, 6)):
+    for _ in range(s.number(3, 6)):
         lean, reach = rng.uniform(-0.5, 0.5), rng.uniform(0.4, 0.9)
         twig = tube([(0, 0, 0.45), (lean * 0.4, 0, 0.45 + reach * 0.5), (lean, 0, 0.45 + reach)], 0.012, bark, 6)
         bud = ball(0.05, (lean, 0, 0.42 + reach), m.plain(m.mixed(accent, (1, 1, 1), 0.3), 0.7), segments=10)
         for part in (twig, bud):
             part.rotation_euler = (0, 0, rng.uniform(0, 6.3)) if part is twig else twig.rotation_euler
-            part.location = (x, y + 0.1, 0)
-        bud.location = (x + lean * cos(twig.rotation_euler.z), y + 0.1 + lean * sin(twig.rotation_euler.z), 0)
+            part.location = (x, y, 0)
+        bud.location = (x + lean * cos(twig.rotation_euler.z), y + lean * sin(twig.rotation_euler.z), 0)
 
 
 def spheres(s: Scatter, accent: m.Colour) -> None:
-    for _ in range(s.rng.randint(2, 4)):
+    for _ in range(s.number(2, 4)):
         r = s.rng.uniform(0.08, 0.24)
-        x, y = s.beside(r)
+        x, y = s.stand(r)
         ball(r, (x, y, 0), m.plain(accent, s.rng.choice((0.1, 0.5))))
 
 
 def arch(s: Scatter, accent: m.Colour) -> None:
     inner, thick, rise = s.footprint + s.rng.uniform(0.25, 0.4), s.rng.uniform(0.1, 0.18), s.rng.uniform(0.6, 0.9)
     y0, y1 = min(0.45, s.wall_at - 0.35), min(0.75, s.wall_at - 0.05)
+    s.claim([(side * (inner + thick / 2), (y0 + y1) / 2, 0.2) for side in (-1, 1)])
     outline = [(-1.0, 0.0)] + [(-cos(pi * i / 24), sin(pi * i / 24)) for i in range(25)] + [(1.0, 0.0)]
     vertices = []
     for i, (cx, cz) in enumerate(outline):
@@ -155,9 +128,9 @@ def arch(s: Scatter, accent: m.Colour) -> None:
 
 def gifts(s: Scatter, accent: m.Colour) -> None:
     rng = s.rng
-    for _ in range(2):
+    for _ in range(s.number(2, 2)):
         size = rng.uniform(0.24, 0.42)
-        x, y = s.beside(size * 0.6)
+        x, y = s.stand(size * 0.6)
         paper, ribbon = m.plain(PALETTE[rng.choice(tuple(PALETTE))], 0.4), m.plain(accent, 0.25)
         turn = rng.uniform(-0.5, 0.5)
         at, wide, thin = (0, 0, 0), size * 1.01, size * 0.16
@@ -168,43 +141,43 @@ def gifts(s: Scatter, accent: m.Colour) -> None:
             ball(size * 0.12, (0, 0, size * 0.8), ribbon),
         ]
         for part in parts:
-            part.location, part.rotation_euler = (x, y + 0.1, 0), (0, 0, turn)
+            part.location, part.rotation_euler = (x, y, 0), (0, 0, turn)
 
 
 def candles(s: Scatter, accent: m.Colour) -> None:
     rng = s.rng
     wax = m.plain((0.82, 0.76, 0.62), 0.5, subsurface_weight=0.1)
-    for _ in range(rng.randint(2, 3)):
+    for _ in range(s.number(2, 3)):
         r, h = rng.uniform(0.07, 0.12), rng.uniform(0.2, 0.6)
-        x, y = s.beside(r)
+        x, y = s.stand(r)
         for part in (
             lathe([(0.001, 0), (r, 0), (r, h), (0.001, h)], wax, 24),
             lathe([(0.001, h + 0.02), (0.025, h + 0.06), (0.001, h + 0.17)], m.glowing((1.0, 0.55, 0.15), 15), 10),
         ):
-            part.location = (x, y + 0.15, 0)
+            part.location = (x, y, 0)
 
 
 def ice(s: Scatter, accent: m.Colour) -> None:
     clear = m.glass((0.93, 0.97, 1.0), 0.08)
-    for _ in range(s.rng.randint(4, 8)):
+    for _ in range(s.number(4, 8)):
         size = s.rng.uniform(0.12, 0.2)
-        x, y = s.around(size)
+        x, y = s.lie(size)
         cube = box((size, size, size), (0, 0, 0), clear, 0.025)
         cube.location, cube.rotation_euler = (x, y, 0.01), (s.rng.uniform(-0.2, 0.2), 0, s.rng.uniform(0, 1.5))
 
 
 def blocks(s: Scatter, accent: m.Colour) -> None:
     timber = m.wood(s.rng, (0.62, 0.42, 0.22), (0.42, 0.25, 0.11))
-    for _ in range(s.rng.randint(3, 5)):
+    for _ in range(s.number(3, 5)):
         size = s.rng.uniform(0.14, 0.26)
-        x, y = s.beside(size * 0.7)
+        x, y = s.stand(size * 0.7)
         cube = box((size, size, size), (0, 0, 0), timber, 0.01)
         cube.location, cube.rotation_euler = (x, y, 0), (0, 0, s.rng.uniform(0, 1.5))
 
 
 def cloth(s: Scatter, accent: m.Colour) -> None:
     rng = s.rng
-    x0, y0 = s.beside(0.3)
+    x0, y0 = s.stand(0.3)
     n, size, phase = 24, rng.uniform(0.6, 0.8), rng.uniform(0, 6)
     vertices = []
     for i in range(n):

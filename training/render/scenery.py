@@ -6,30 +6,53 @@ from math import cos, pi, sin
 import bpy
 
 from . import materials as m
-from .catalog import PALETTE
+from . import props, props_bound, props_keepsakes
+from .catalog import DENSITIES, PALETTE
 from .meshes import box, lathe, mesh
-from .props import PROP_BUILDERS, Scatter
 from .recipe import Recipe
+from .scatter import Disc, Scatter
 
-WALL_DISTANCE = (0.9, 2.2)
+PROP_BUILDERS = {**props.PROP_BUILDERS, **props_bound.PROP_BUILDERS, **props_keepsakes.PROP_BUILDERS}
+
+WALL_BEHIND = {"eye": (0.5, 1.6), "table": (0.45, 1.1), "high": (0.35, 0.7)}
+"""How far behind the product's footprint the wall may stand; the higher the camera, the nearer, or it isn't seen."""
 
 
-def build_scenery(rng: random.Random, recipe: Recipe, footprint: float) -> float:
-    """Builds everything but the product; `footprint` is its radius on the surface. Returns the height it stands at."""
-    colour, accent = PALETTE[recipe.palette], PALETTE[recipe.accent]
-    wall_at = rng.uniform(*WALL_DISTANCE)
-    ground(surface_material(rng, recipe.surface, colour), wall_at, recipe.wall)
-    wall(rng, recipe.wall, colour, wall_at, recipe.light == "evening")
-    height = 0.0
-    if "podium" in recipe.props:
-        height = rng.uniform(0.12, 0.3)
-        radius = footprint * rng.uniform(1.25, 1.6)
-        lathe([(0.001, 0), (radius, 0), (radius, height), (0.001, height)], m.plain(accent, rng.uniform(0.3, 0.6)), 64)
-    scatter = Scatter(rng, footprint, wall_at)
-    for prop in recipe.props:
-        if prop != "podium":
-            PROP_BUILDERS[prop](scatter, accent)
-    return height
+def place_wall(recipe: Recipe, footprint: float) -> float:
+    rng = random.Random(f"wall-distance-{recipe.style.style_key}")
+    return max(0.8, footprint + rng.uniform(*WALL_BEHIND[recipe.style.view]))
+
+
+def build_set(recipe: Recipe, wall_at: float) -> None:
+    """Surface and wall; two recipes of one style get the same ones, to the grain."""
+    style = recipe.style
+    rng = random.Random(f"set-{style.style_key}")
+    colour = PALETTE[style.palette]
+    ground(surface_material(rng, style.surface, colour), wall_at, style.wall)
+    wall(rng, style.wall, colour, wall_at, style.light == "evening")
+
+
+def build_podium(recipe: Recipe, footprint: float) -> tuple[float, float]:
+    """A podium under the product, if the recipe has one; returns the height and the radius to keep clear."""
+    if "podium" not in recipe.style.props:
+        return 0.0, footprint
+    rng = random.Random(f"podium-{recipe.layout.layout_key}")
+    height, radius = rng.uniform(0.12, 0.3), footprint * rng.uniform(1.25, 1.6)
+    material = m.plain(PALETTE[recipe.style.accent], rng.uniform(0.3, 0.6))
+    lathe([(0.001, 0), (radius, 0), (radius, height), (0.001, height)], material, 64).name = "podium"
+    return height, radius
+
+
+def build_props(recipe: Recipe, taken: list[Disc], wall_at: float, reach: float) -> list[tuple[str, list]]:
+    """Props beside and behind what stands at `taken`; returns kind and bodies of each piece."""
+    rng = random.Random(f"props-{recipe.layout.layout_key}")
+    scatter = Scatter(rng, recipe.layout, DENSITIES[recipe.layout.density], taken, wall_at, reach)
+    kinds = [kind for kind in (*recipe.style.props, *recipe.style.bound_props) if kind != "podium"]
+    for kind in sorted(kinds, key=lambda kind: kind != "arch"):  # an arch stands where it must, the others give way
+        scatter.kind = kind
+        PROP_BUILDERS[kind](scatter, PALETTE[recipe.style.accent])
+        scatter.close()
+    return scatter.pieces
 
 
 def surface_material(rng: random.Random, surface: str, colour: m.Colour) -> bpy.types.Material:
@@ -38,6 +61,10 @@ def surface_material(rng: random.Random, surface: str, colour: m.Colour) -> bpy.
         "black marble": lambda: m.marble(rng, (0.012, 0.012, 0.014), (0.5, 0.48, 0.42)),
         "oak": lambda: m.wood(rng, (0.62, 0.40, 0.20), (0.36, 0.19, 0.08)),
         "walnut": lambda: m.wood(rng, (0.16, 0.07, 0.03), (0.045, 0.018, 0.008)),
+        "planks": lambda: m.bricks(rng, (0.66, 0.63, 0.58), (0.12, 0.10, 0.08), 3.0, 0.32, 0.014, 0.37, upright=False),
+        "cork": lambda: m.speckled(rng, (0.46, 0.27, 0.13), 30.0, 0.5, 0.25, 0.9),
+        "steel": lambda: m.brushed(rng, (0.62, 0.63, 0.65)),
+        "chequered": lambda: m.chequered(rng, (0.75, 0.74, 0.70), (0.03, 0.03, 0.035)),
         "concrete": lambda: m.speckled(rng, (0.34, 0.34, 0.33), 3.0, 0.35, 0.15, 0.8),
         "linen": lambda: m.linen(rng, (0.66, 0.58, 0.45)),
         "slate": lambda: m.speckled(rng, (0.045, 0.05, 0.055), 4.0, 0.4, 0.5, 0.5),
@@ -99,6 +126,14 @@ def wall(rng: random.Random, kind: str, colour: m.Colour, at: float, evening: bo
                 rng.choice((0.0, 0.5)),
             ),
         )
+    elif kind == "raw concrete":
+        flat(at, m.speckled(rng, (0.30, 0.30, 0.295), 1.6, 0.3, 0.25, 0.9))
+        groove, panel = m.plain((0.06, 0.06, 0.06), 1.0), rng.uniform(1.1, 1.5)
+        for i in range(-5, 6):
+            box((0.02, 0.012, 12), (i * panel + rng.uniform(0.0, 0.4), at - 0.005, 0), groove, 0)
+        box((24, 0.012, 0.02), (0, at - 0.005, rng.uniform(0.9, 1.3)), groove, 0)
+    elif kind == "wallpaper":
+        flat(at, m.striped(rng, colour, (0.80, 0.78, 0.74)))
     elif kind == "brick":
         flat(at, m.bricks(rng, (0.32, 0.09, 0.05), (0.45, 0.42, 0.38), 0.42, 0.14, 0.016, 0.5))
     elif kind == "shelves":

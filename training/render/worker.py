@@ -10,8 +10,19 @@ from pathlib import Path
 
 from bg_core.files import replacing
 
-from .recipe import draw_recipe
-from .studio import Quality, render_packshot, render_scene
+from .recipe import draw_recipe, draw_reference
+from .studio import NothingToGrow, Quality, render_packshot, render_scene
+
+
+def render(job: dict) -> dict[str, object]:
+    """Renders one job; returns its picture's factors."""
+    draw = draw_reference if job["kind"] == "reference" else draw_recipe
+    recipe = draw(job["seed"], job["half"], job["held_out"])
+    picture, mask, quality = Path(job["picture"]), Path(job["mask"]), Quality(**job["quality"])
+    if job["kind"] == "packshot":
+        return recipe.factors() | render_packshot(recipe, picture, mask, quality)
+    negative = job["kind"] if job["kind"] in ("lifted", "grown", "doubled") else None
+    return recipe.factors() | render_scene(recipe, picture, mask, quality, negative)
 
 
 def main() -> None:
@@ -19,17 +30,16 @@ def main() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Blender reports every saved file on standard output
     for line in sys.stdin:
         job = json.loads(line)
-        recipe = draw_recipe(job["seed"], job["half"], job["held_out"])
-        render = render_packshot if job["packshot"] else render_scene
+        error = None
         try:
-            boxes = render(recipe, Path(job["picture"]), Path(job["mask"]), Quality(**job["quality"]))
-            facts = recipe.factors() | {"boxes": boxes}
+            facts = render(job)
             with replacing(Path(job["facts"])) as temporary:
                 temporary.write_text(json.dumps(facts, indent=1))
-            answer = {"seed": job["seed"], "error": None}
-        except Exception as error:  # the parent reports it; other pictures go on
-            answer = {"seed": job["seed"], "error": f"{type(error).__name__}: {error}"}
-        answers.write(json.dumps(answer) + "\n")
+        except NothingToGrow:
+            Path(job["skipped"]).touch()
+        except Exception as problem:  # the parent reports it; other pictures go on
+            error = f"{type(problem).__name__}: {problem}"
+        answers.write(json.dumps({"error": error}) + "\n")
 
 
 if __name__ == "__main__":
