@@ -1,6 +1,20 @@
 """Products by category and shape family."""
 
-from . import cosmetics, drinks, grocery, home, household, pantry, workshop
+from . import (
+    cosmetics,
+    drinks,
+    electronics,
+    grocery,
+    home,
+    household,
+    instruments,
+    jewellery,
+    leisure,
+    pantry,
+    shoes,
+    wear,
+    workshop,
+)
 from .parts import Builder
 
 BUILDERS: dict[str, Builder] = {
@@ -11,4 +25,10 @@ BUILDERS: dict[str, Builder] = {
     **cosmetics.BUILDERS,
     **household.BUILDERS,
     **workshop.BUILDERS,
+    **electronics.BUILDERS,
+    **instruments.BUILDERS,
+    **jewellery.BUILDERS,
+    **leisure.BUILDERS,
+    **shoes.BUILDERS,
+    **wear.BUILDERS,
 }

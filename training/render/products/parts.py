@@ -9,6 +9,8 @@ from .. import materials as m
 from ..labels import label_image, linear, vivid
 from ..meshes import lathe
 
+BLACK, STEEL, GOLD = (0.012, 0.012, 0.014), (0.72, 0.72, 0.74), (0.83, 0.6, 0.28)
+
 Builder = Callable[[random.Random, str], Sequence[bpy.types.Object] | None]
 """Draws one product of a shape family, standing on z = 0, about one unit high, its front towards -y.
 
@@ -36,3 +38,15 @@ def wrap(rng: random.Random, radius: float, z0: float, z1: float, arc: float = 2
     """A printed band around a round body."""
     print_ = m.picture(label_image(rng, radius * arc / (z1 - z0)), rng.uniform(0.3, 0.6))
     lathe([(radius, z0), (radius, z1)], print_, arc=arc, bevel=0)
+
+
+def gadget(rng: random.Random):
+    """Black, white, silver, or a colour."""
+    return rng.choice((lambda: finish(rng, BLACK), lambda: finish(rng, (0.8, 0.8, 0.78)), lambda: m.metal(STEEL, 0.3),
+                       lambda: finish(rng, paint(rng, saturation=(0.3, 0.9), value=(0.3, 0.9)))))()  # fmt: skip
+
+
+def leather(rng: random.Random):
+    dyed = paint(rng, saturation=(0.1, 0.8), value=(0.15, 0.8))
+    tone = rng.choice(((0.14, 0.05, 0.02), (0.02, 0.018, 0.016), (0.26, 0.13, 0.06), (0.6, 0.52, 0.42), dyed, dyed))
+    return m.speckled(rng, tone, 45, 0.1, 0.2, rng.uniform(0.3, 0.6))
