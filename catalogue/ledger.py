@@ -14,6 +14,7 @@ from typing import Any
 
 from .job import Job
 from .protocol import ComfyError
+from .run_one import Outcome
 
 PENDING, SUBMITTED, DONE, FAILED, REFUSED, BAD = "pending", "submitted", "done", "failed", "refused", "bad"
 """Waiting; given to a server; its files are written; tried too often; refused by the server; its files are no good."""
@@ -212,21 +213,11 @@ class Ledger:
         entry.key, entry.prompt_id, entry.server, entry.state = key, prompt_id, server, SUBMITTED
         self._set(entry, state=SUBMITTED, key=key, prompt_id=prompt_id, server=server, files=None)
 
-    def done(
-        self,
-        entry: Entry,
-        *,
-        key: str,
-        files: dict[str, str],
-        seed: int,
-        seconds: float,
-        score: float | None,
-        server: str,
-    ) -> None:
+    def done(self, entry: Entry, outcome: Outcome, server: str) -> None:
         entry.state = DONE
         self._set(
-            entry, state=DONE, key=key, files=json.dumps(files), seed=str(seed), seconds=seconds, score=score,
-            server=server, error=None,
+            entry, state=DONE, key=outcome.key, files=json.dumps(outcome.files), seed=str(outcome.seed),
+            seconds=outcome.seconds, score=outcome.score, server=server, error=None,
         )  # fmt: skip
 
     def still_done(self, entry: Entry) -> None:

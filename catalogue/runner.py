@@ -18,12 +18,12 @@ from .folder import Folder
 from .ledger import BAD, FAILED, REFUSED, Entry, Ledger
 from .plan import Plan
 from .protocol import ComfyError, Failed, Rejected, Unreachable
-from .run_one import Outcome, finished_outcome, is_full, prepare, run_one, verdict
+from .run_one import finished_outcome, is_full, prepare, run_one, verdict
 from .server import Server
 
 _GRACE = 5.0  # seconds that servers have to come up before the jobs which a killed run gave them go to others
 _ROUNDS = 12  # on one server, for lost requests and full disks
-_ENDED = {"bad": BAD, "failed": FAILED, "refused": REFUSED}
+ENDED = {"bad": BAD, "failed": FAILED, "refused": REFUSED}
 
 
 class Display(Protocol):
@@ -287,7 +287,7 @@ class Runner:
         if entry.key is not None or look_first:
             earlier = await asyncio.to_thread(finished_outcome, self.out, entry.job, prepared.key)
             if earlier:  # killed between the files and the ledger
-                self._done(entry, earlier, server.url)
+                self.ledger.done(entry, earlier, server.url)
                 return
 
         def submitted(prompt_id: str) -> None:
@@ -296,13 +296,7 @@ class Runner:
         outcome = await run_one(
             server, assignment, prepared, submission=entry.submission, look_first=look_first, on_submit=submitted
         )
-        self._done(entry, outcome, server.url)
-
-    def _done(self, entry: Entry, outcome: Outcome, server: str) -> None:
-        self.ledger.done(
-            entry, key=outcome.key, files=outcome.files, seed=outcome.seed, seconds=outcome.seconds,
-            score=outcome.score, server=server,
-        )  # fmt: skip
+        self.ledger.done(entry, outcome, server.url)
 
     def _return(self, server: Server, entry: Entry) -> None:
         """Its server went: to the waiting ones. A job that was being painted is counted, it may be what killed it."""
@@ -324,8 +318,8 @@ class Runner:
             str(error) if isinstance(error, ComfyError | ValueError | OSError) else f"{type(error).__name__}: {error}"
         )
         state, pause = verdict(error, entry.failures, entry.losses, entry.error, self.fleet.attempts)
-        if state in _ENDED:
-            self.ledger.ended(entry, _ENDED[state], text)
+        if state in ENDED:
+            self.ledger.ended(entry, ENDED[state], text)
             self.display.say(f"line {entry.job.line} (id {entry.job.product!r}): {state}. {text}")
         else:
             self.ledger.again(entry, text, failed=state == "again", pause=pause)
