@@ -120,7 +120,7 @@ class Folder:
 
     def has(self, name: str) -> bool:
         if self.local:
-            return (self.local / name).is_file()
+            return os.path.isfile(self.local / name)  # False also for a name that no file can have
         return bool(self._store.exists(f"{self._root}/{name}"))
 
     def get(self, name: str) -> bytes:
