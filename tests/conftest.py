@@ -8,13 +8,16 @@ pack by itself needs no such name is tested in a fresh process (test_pack_loadin
 
 import importlib
 import importlib.util
+import json
 import os
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -62,3 +65,25 @@ def loaded(family: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Simp
     base, _ = load_base(path)
     model, clip, vae, _ = comfy.sd.load_checkpoint_guess_config(str(path), output_vae=True, output_clip=True)
     return SimpleNamespace(path=path, base=base, model=model, clip=clip, vae=vae)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Forty small pictures in BG60k's layout: coloured discs on graded grounds."""
+    generator = np.random.default_rng(0)
+    for folder in ("bg60k_imgs_i", "bg60k_masks_i", "factors"):
+        (tmp_path / folder).mkdir()
+    y, x = np.mgrid[:64, :64]
+    lines = []
+    for i in range(40):
+        disc = ((x - 32) ** 2 + (y - 34) ** 2 < (10 + i % 8) ** 2)[..., None]
+        ground = (y / 64)[..., None] * generator.uniform(0, 255, 3)
+        picture = np.where(disc, generator.uniform(0, 255, 3), ground).astype(np.uint8)
+        Image.fromarray(picture).save(tmp_path / "bg60k_imgs_i" / f"{i:02d}.png")
+        Image.fromarray(disc[..., 0].astype(np.uint8) * 255).save(tmp_path / "bg60k_masks_i" / f"{i:02d}.png")
+        (tmp_path / "factors" / f"{i:02d}.json").write_text(
+            json.dumps({"caption": "a mug on oak, soft light from the left"})
+        )
+        lines.append(f"{i:02d}.png, mug\n")
+    (tmp_path / "bg60k_info.txt").write_text("".join(lines))
+    return tmp_path

@@ -1,71 +1,17 @@
-"""Trainers: the data they refuse, the state they resume, the autoencoder's exact encoder, and a few real steps."""
+"""Trainers: the state they resume, the autoencoder's exact encoder, and a few real steps."""
 
-import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 
 from bg_core.autoencoder import Autoencoder
-from bg_core.errors import ProductBackgroundError
 from training import train_base, train_vae
-from training.data import read_records
 from training.export import load_base
 from training.export_run import export_run
 from training.pca import fit, write_encoder
 from training.picture_metrics import psnr, psnr_edges, sharpness
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """Forty small pictures in BG60k's layout: coloured discs on graded grounds."""
-    generator = np.random.default_rng(0)
-    for folder in ("bg60k_imgs_i", "bg60k_masks_i", "factors"):
-        (tmp_path / folder).mkdir()
-    y, x = np.mgrid[:64, :64]
-    lines = []
-    for i in range(40):
-        disc = ((x - 32) ** 2 + (y - 34) ** 2 < (10 + i % 8) ** 2)[..., None]
-        ground = (y / 64)[..., None] * generator.uniform(0, 255, 3)
-        picture = np.where(disc, generator.uniform(0, 255, 3), ground).astype(np.uint8)
-        Image.fromarray(picture).save(tmp_path / "bg60k_imgs_i" / f"{i:02d}.png")
-        Image.fromarray(disc[..., 0].astype(np.uint8) * 255).save(tmp_path / "bg60k_masks_i" / f"{i:02d}.png")
-        (tmp_path / "factors" / f"{i:02d}.json").write_text(
-            json.dumps({"caption": "a mug on oak, soft light from the left"})
-        )
-        lines.append(f"{i:02d}.png, mug\n")
-    (tmp_path / "bg60k_info.txt").write_text("".join(lines))
-    return tmp_path
-
-
-def test_all_bad_records_are_reported_at_once(data: Path):
-    (data / "bg60k_imgs_i" / "03.png").unlink()
-    Image.new("L", (64, 64)).save(data / "bg60k_masks_i" / "05.png")
-    Image.new("L", (32, 64), 255).save(data / "bg60k_masks_i" / "07.png")
-    (data / "bg60k_imgs_i" / "09.png").write_bytes(b"not a picture")
-    listing = data / "bg60k_info.txt"
-    listing.write_text(listing.read_text() + "00.png, mug\nno comma here\n")
-    with pytest.raises(ProductBackgroundError) as error:
-        read_records(data)
-    message = str(error.value)
-    for part in (
-        "6 bad records",
-        "03.png is missing",
-        "05.png is an empty mask",
-        "32x64",
-        "can't be read",
-        "listed twice",
-    ):
-        assert part in message
-    assert "no comma here" in message
-
-
-def test_a_missing_data_set_names_the_command_that_renders_one(tmp_path: Path):
-    with pytest.raises(ProductBackgroundError, match=r"python -m training\.render"):
-        read_records(tmp_path)
 
 
 def test_the_encoder_is_the_projection_and_pca_is_optimal():
@@ -105,7 +51,10 @@ def toml(path: Path, steps: int, options: str) -> Path:
     return path
 
 
-VAE = "crop = 32\ngradient = 0.5\nlatent_noise = 0.03\n"
+VAE = (
+    "parts = 2\ncrop = 32\nlatent_noise = 0.03\nfloor = 2e-5\nsharpness = 0.05\nspread = 0.1\n"
+    "[options.encoder_blocks]\n8 = 1\n[options.decoder_blocks]\n8 = 1\n2 = 3\n"
+)
 BASE = (
     "small = 32\nlarge = 64\nlarge_share = 0.5\ndrop_caption = 0.1\ndrop_words = 0.03\nproduct_weight = 0.3\n"
     "snr_gamma = 5.0\nweight_floor = 0.2\n"

@@ -10,9 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bg_core.autoencoder import Autoencoder
 from bg_core.base import grey_out, mask_channel
-
-from .pca import PatchPCA
 
 
 @dataclass(frozen=True)
@@ -34,8 +33,8 @@ def mirrored(caption: str) -> str:
 class Batches:
     """Draws augmented batches: mirroring (caption included), slight zoom, and masks tight or loose on the product."""
 
-    def __init__(self, pictures: Tensor, masks: Tensor, captions: Sequence[str], projection: PatchPCA) -> None:
-        self.pictures, self.masks, self.captions, self.projection = pictures, masks, list(captions), projection
+    def __init__(self, pictures: Tensor, masks: Tensor, captions: Sequence[str], coder: Autoencoder) -> None:
+        self.pictures, self.masks, self.captions, self.coder = pictures, masks, list(captions), coder
 
     def draw(self, size: int, side: int, drop_caption: float, generator: torch.Generator) -> Batch:
         """`size` pictures of `side` pixels."""
@@ -60,6 +59,6 @@ class Batches:
             products.append(product)
             captions.append("" if drop < drop_caption else caption)
         image, background = torch.cat(images), 1 - torch.cat(products)
-        latents = self.projection.encode(image)
-        masked = self.projection.encode(grey_out(image, background))
+        with torch.no_grad():
+            latents, masked = self.coder.encode(torch.cat([image, grey_out(image, background)])).chunk(2)
         return Batch(latents, masked, mask_channel(background, *latents.shape[-2:]), captions)

@@ -9,13 +9,11 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file
 
 from bg_core.autoencoder import fit_latent_rgb
 
 from .data import load_pictures, read_records, split
 from .export import export_base
-from .pca import PatchPCA
 from .train_base import load_autoencoder, vocabulary
 
 ROOT = Path(__file__).parent.parent
@@ -30,7 +28,6 @@ def export_run(base: Path, autoencoder: Path, data: Path, out: Path) -> Path:
         names = [key for key in file.keys() if key.startswith("average.")]  # noqa: SIM118 (not a dictionary)
         average = {name.removeprefix("average."): file.get_tensor(name) for name in names}
     coder = load_autoencoder(autoencoder)
-    projection = PatchPCA(**load_file(autoencoder / "projection.safetensors"))
     pictures = load_pictures(training[:64]).float() / 255
     return export_base(
         out,
@@ -38,7 +35,7 @@ def export_run(base: Path, autoencoder: Path, data: Path, out: Path) -> Path:
         text={key.removeprefix("text."): value for key, value in average.items() if key.startswith("text.")},
         autoencoder=coder.state_dict(),
         vocabulary=vocabulary(),
-        latent_rgb=fit_latent_rgb(projection.encode(pictures), pictures),
+        latent_rgb=fit_latent_rgb(coder.encode(pictures).detach(), pictures),
         training={
             "data": data.name,
             "pictures": len(training),

@@ -1,4 +1,4 @@
-"""Linear PCA of 8x8 patches: the first autoencoder's encoder, exactly, and the baseline its decoder has to beat."""
+"""Linear PCA of 8x8 patches: what the autoencoder's encoder starts from, and the baseline it has to beat."""
 
 from __future__ import annotations
 
@@ -62,23 +62,34 @@ def fit(images: Tensor, channels: int, patches: int = 200_000, seed: int = 0) ->
 
 
 @torch.no_grad()
+def close_blocks(layers: nn.Sequential) -> None:
+    """Makes every residual block a plain ReLU, random inside: training opens it."""
+    for block in layers:
+        if isinstance(block, Block):
+            for layer in block.conv:
+                if isinstance(layer, nn.Conv2d):
+                    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                    layer.bias.zero_()
+            block.conv[-1].weight.zero_()
+
+
+@torch.no_grad()
 def write_encoder(projection: PatchPCA, model: Autoencoder) -> None:
-    """Sets the encoder's weights so that `model.encode` is `projection.encode`, exactly.
+    """Sets the encoder's weights so that `model.encode` is `projection.encode`, exactly, and can still learn.
 
     A picture is not negative, so a ReLU passes it, and a residual block whose last convolution is zero passes what it
     gets. The first two strided convolutions only move pixels into channels (2x2 of 3 to 12, 2x2 of 12 to 48); the third
     sees a whole patch and projects it, each component once with either sign for the ReLU; the last layer subtracts.
+    Channels that this leaves over keep random weights, from which nothing flows back into the projection yet.
     """
-    convolutions = [layer for layer in model.taesd_encoder if isinstance(layer, nn.Conv2d)]
-    first, *strided, last = convolutions
-    for layer in convolutions:
-        layer.weight.zero_()
-        if layer.bias is not None:
-            layer.bias.zero_()
-    for block in model.taesd_encoder:
-        if isinstance(block, Block):
-            block.conv[-1].weight.zero_()
-            block.conv[-1].bias.zero_()
+    first, *strided, last = (layer for layer in model.taesd_encoder if isinstance(layer, nn.Conv2d))
+    close_blocks(model.taesd_encoder)
+    for layer, used in zip((first, *strided), (3, 12, 48, 2 * len(projection.scale)), strict=True):
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        layer.weight[:used].zero_()
+    for layer in (first, last):
+        layer.bias.zero_()
+    last.weight.zero_()
     for channel in range(3):
         first.weight[channel, channel, 1, 1] = 1.0
     place = {(channel, 0, 0): channel for channel in range(3)}  # (colour, row, column within the patch) -> channel

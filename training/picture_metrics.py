@@ -33,11 +33,12 @@ def psnr_edges(output: Tensor, target: Tensor, where: Tensor) -> Tensor:
     return psnr(output, target, edge_mask(target, where))
 
 
+def finest_band(image: Tensor) -> Tensor:
+    """The finest level of a Laplacian pyramid, [B,3,H,W] for even H and W: what halving the picture loses."""
+    return image - F.interpolate(F.avg_pool2d(image, 2), size=image.shape[-2:], mode="bilinear")
+
+
 def sharpness(output: Tensor, target: Tensor, where: Tensor) -> Tensor:
     """Energy of the finest Laplacian band over the target's, [B]: 1 is as sharp, below 1 softer."""
-
-    def energy(image: Tensor) -> Tensor:
-        low = F.interpolate(F.avg_pool2d(image, 2), size=image.shape[-2:], mode="bilinear")
-        return (((image - low) ** 2) * where).sum((1, 2, 3))
-
-    return energy(output) / energy(target).clamp(min=1e-8)
+    ours, theirs = ((finest_band(image) ** 2 * where).sum((1, 2, 3)) for image in (output, target))
+    return ours / theirs.clamp(min=1e-8)

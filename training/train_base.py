@@ -22,7 +22,6 @@ from bg_core.files import replacing
 from .base_batch import Batches
 from .data import load_masks, load_pictures, read_records, split
 from .export import new_text_encoder, new_unet
-from .pca import PatchPCA
 from .render.catalog import LIGHTS, PALETTE, PROPS, SURFACES, WALLS
 from .render.categories import CATEGORIES
 from .run import Run, Settings
@@ -58,9 +57,9 @@ def main(arguments: list[str] | None = None) -> None:
     own = settings.options
 
     training, validation = split(read_records(options.data))
-    projection = PatchPCA(**load_file(options.autoencoder / "projection.safetensors"))
-    batches = batches_of(training, projection)
-    held = batches_of(validation[:SHEET], projection)
+    coder = load_autoencoder(options.autoencoder)
+    batches = batches_of(training, coder)
+    held = batches_of(validation[:SHEET], coder)
 
     words = vocabulary()
     torch.manual_seed(settings.seed)
@@ -92,7 +91,6 @@ def main(arguments: list[str] | None = None) -> None:
         return {"loss": ((error * region).mean((1, 2, 3)) * weight).mean(), "v_error": error.mean().detach()}
 
     def sample() -> None:
-        decoder = load_autoencoder(options.autoencoder)
         generator = torch.Generator().manual_seed(0)
         batch = held.draw(SHEET, own["large"], 0.0, generator)
         noise = torch.randn(batch.latents.shape, generator=generator)
@@ -102,7 +100,7 @@ def main(arguments: list[str] | None = None) -> None:
                 lambda x, t, c: unet(x, t, c).sample,
                 noise, batch.mask, batch.masked, context(batch.captions), context([""] * SHEET),
             )  # fmt: skip
-            pictures = torch.cat([decoder.decode(latents), decoder.decode(batch.latents)]).clamp(0, 1)
+            pictures = torch.cat([coder.decode(latents), coder.decode(batch.latents)]).clamp(0, 1)
         run.swap_average()
         with replacing(options.out / f"sheet_{run.step:06d}.png") as temporary:
             save_image(pictures, temporary, nrow=8)
@@ -110,8 +108,8 @@ def main(arguments: list[str] | None = None) -> None:
     run.train(loss_of, sample)
 
 
-def batches_of(records: list, projection: PatchPCA) -> Batches:
-    return Batches(load_pictures(records), load_masks(records), [r.caption for r in records], projection)
+def batches_of(records: list, coder: Autoencoder) -> Batches:
+    return Batches(load_pictures(records), load_masks(records), [r.caption for r in records], coder)
 
 
 def load_autoencoder(folder: Path) -> Autoencoder:

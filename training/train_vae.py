@@ -1,34 +1,42 @@
-"""`python -m training.train_vae --data DIR --out RUN`: makes the demonstration base's autoencoder.
+"""`python -m training.train_vae --data DIR... --out RUN`: makes the demonstration base's autoencoder.
 
 From random weights, end to end, a small autoencoder needs hours to find what a linear projection knows at once. So the
-encoder *is* the PCA of 8x8 patches, written into TAESD's layers exactly (`pca.write_encoder`), and only the decoder is
-trained: to invert the projection better than linearly, without block edges.
+encoder starts as the PCA of 8x8 patches, written into TAESD's layers exactly (`pca.write_encoder`), and all residual
+blocks start as plain ReLUs: what is left is a nearly linear, shallow network that learns fast and costs an eighth. The
+blocks are opened one resolution after the other, the expensive ones last.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
-from torch import Tensor
-from torchvision.utils import save_image
+from torch import Tensor, nn
+from torchvision.utils import make_grid, save_image
 
-from bg_core.autoencoder import Autoencoder
-from bg_core.base import DEMONSTRATION, grey_out
+from bg_core.autoencoder import Autoencoder, Block
+from bg_core.base import DEMONSTRATION
 from bg_core.files import replacing
 
 from .data import load_masks, load_pictures, read_records, split
-from .pca import PatchPCA, fit, write_encoder
-from .picture_metrics import psnr, psnr_edges, sharpness
+from .muon import Muon
+from .pca import PatchPCA, close_blocks, fit, write_encoder
+from .picture_metrics import finest_band, psnr, psnr_edges, sharpness
 from .run import Run, Settings
 
 CONFIG = Path(__file__).parent / "configs" / "vae.toml"
+VALIDATION = 48
+"""Pictures that figures are taken on."""
+STRENGTH_OF_OFFSET = 0.5
+"""Decoder's features start this far above zero: its ReLUs let nearly everything pass, so it starts nearly linear."""
 
 
-def crops(pictures: Tensor, masks: Tensor, batch: int, side: int, generator: torch.Generator) -> Tensor:
-    """[batch,3,side,side] in [0,1]; a quarter has its background greyed out, as the inpainting input needs it."""
+def crops(pictures: Tensor, batch: int, side: int, generator: torch.Generator) -> Tensor:
+    """[batch,3,side,side] in [0,1], half of them mirrored."""
     n, _, height, width = pictures.shape
     which = torch.randint(n, (batch,), generator=generator)
     top = torch.randint(height - side + 1, (batch,), generator=generator)
@@ -36,21 +44,46 @@ def crops(pictures: Tensor, masks: Tensor, batch: int, side: int, generator: tor
     flip = torch.rand(batch, generator=generator) < 0.5
     out = []
     for i in range(batch):
-        rows, columns = slice(top[i], top[i] + side), slice(left[i], left[i] + side)
-        image = pictures[which[i]][:, rows, columns].float() / 255
-        if i % 4 == 0:
-            background = 1 - masks[which[i]][:, rows, columns].float() / 255
-            image = grey_out(image[None], background[None])[0]
+        image = pictures[which[i]][:, top[i] : top[i] + side, left[i] : left[i] + side].float() / 255
         out.append(image.flip(-1) if flip[i] else image)
-    return torch.stack(out)
+    return torch.stack(out).contiguous(memory_format=torch.channels_last)
 
 
-def picture_loss(output: Tensor, target: Tensor, gradient: float) -> Tensor:
-    """L1 on pixels and on their differences: squares alone would blur edges, whose share of the picture is small."""
-    loss = (output - target).abs().mean()
-    for dim in (2, 3):
-        loss = loss + gradient * (output.diff(dim=dim) - target.diff(dim=dim)).abs().mean()
-    return loss
+def distortion(output: Tensor, target: Tensor, floor: float) -> Tensor:
+    """Mean over pictures of log(mean squared error + floor): as PSNR does, so plain crops count like busy ones."""
+    return torch.log(((output - target) ** 2).mean((1, 2, 3)) + floor).mean()
+
+
+def softness(output: Tensor, target: Tensor, floor: float, patch: int = 16) -> Tensor:
+    """Squared log-ratio of the finest Laplacian band's energy, per patch, weighted by the target's energy there.
+
+    Squared errors alone are smallest with fine texture averaged away; this asks for as much of it as there was.
+    """
+    ours, theirs = (F.avg_pool2d(finest_band(image).pow(2).mean(1), patch) for image in (output, target))
+    ratio = torch.log((ours + floor) / (theirs + floor))
+    return (ratio**2 * theirs).sum() / (theirs.sum() + floor)
+
+
+def through(layers: nn.Sequential, x: Tensor, scale: int, opened: set[int]) -> Tensor:
+    """`layers(x)`, but a block at a resolution 1/s with s not in `opened` is a ReLU. `scale`: resolution 1/scale of x.
+
+    Equal to `layers(x)` while the last convolution of every such block has no weights, only much cheaper.
+    """
+    for layer in layers:
+        if isinstance(layer, Block) and scale not in opened:
+            x = F.relu(x + layer.conv[-1].bias[:, None, None])
+        else:
+            x = layer(x)
+        if isinstance(layer, nn.Upsample):
+            scale //= 2
+        elif isinstance(layer, nn.Conv2d) and layer.stride == (2, 2):
+            scale *= 2
+    return x
+
+
+def opened(schedule: Mapping[str, int], step: int) -> set[int]:
+    """Which resolutions' blocks work at `step`, of a table from s to the step that opens those at 1/s."""
+    return {int(scale) for scale, first in schedule.items() if step >= first}
 
 
 def new_autoencoder(folder: Path, pictures: Tensor, seed: int) -> tuple[Autoencoder, PatchPCA]:
@@ -69,59 +102,77 @@ def new_autoencoder(folder: Path, pictures: Tensor, seed: int) -> tuple[Autoenco
     torch.manual_seed(seed)
     model = Autoencoder(DEMONSTRATION)
     write_encoder(projection, model)
-    return model, projection
+    close_blocks(model.taesd_decoder)
+    with torch.no_grad():
+        for before, layer in zip(model.taesd_decoder, model.taesd_decoder[1:], strict=False):
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            elif isinstance(layer, Block) and not isinstance(before, Block):
+                layer.conv[-1].bias.fill_(STRENGTH_OF_OFFSET)
+    return model.to(memory_format=torch.channels_last), projection
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m training.train_vae", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="data sets; a resumed run may have others")
     parser.add_argument("--out", type=Path, required=True, help="run folder; an interrupted run goes on from there")
     parser.add_argument("--config", type=Path, default=CONFIG)
     options = parser.parse_args(arguments)
     settings = Settings.read(options.config)
-    training, validation = split(read_records(options.data))
-    pictures, masks = load_pictures(training), load_masks(training)
-    held, held_masks = load_pictures(validation[:32]), load_masks(validation[:32])
+    own = settings.options
+    halves = [split(read_records(folder)) for folder in options.data]
+    pictures = torch.cat([load_pictures(training) for training, _ in halves])
+    each = max(1, VALIDATION // len(halves))
+    validation = [record for _, held in halves for record in held[:each]]
+    held = load_pictures(validation).float() / 255
+    background = 1 - load_masks(validation).float() / 255
 
     model, projection = new_autoencoder(options.out, pictures, settings.seed)
-    decoder = model.taesd_decoder.to(memory_format=torch.channels_last)  # half the time of the default on CPUs
-    run = Run(options.out, settings, {"taesd_decoder": decoder})
-    own = settings.options
+    run = Run(options.out, settings, {"vae": model}, Muon)
+    linear = projection.decode(projection.encode(held)).clamp(0, 1)
 
     def loss_of(generator: torch.Generator) -> dict[str, Tensor]:
-        images = crops(pictures, masks, settings.batch, own["crop"], generator)
-        latents = projection.encode(images)
+        images = crops(pictures, settings.batch // own["parts"], own["crop"], generator)
+        latents = through(model.taesd_encoder, images, 1, opened(own["encoder_blocks"], run.step)) / model.vae_scale
         noise = torch.randn(latents.shape, generator=generator) * own["latent_noise"]
-        output = model.decode((latents + noise).to(memory_format=torch.channels_last))
-        return {"loss": picture_loss(output, images, own["gradient"])}
+        entering = (latents + noise) * model.vae_scale
+        output = through(model.taesd_decoder, entering, 8, opened(own["decoder_blocks"], run.step))
+        error = distortion(output, images, own["floor"])
+        soft = softness(output, images, own["floor"])
+        start = projection.encode(images)  # the latents keep its mean and deviation, channel by channel
+        mean, deviation = ([stat(z, (0, 2, 3)) for z in (latents, start)] for stat in (torch.mean, torch.std))
+        drift = ((mean[0] - mean[1]) / deviation[1]).pow(2).mean() + (deviation[0] / deviation[1]).log().pow(2).mean()
+        return {
+            "loss": error + own["sharpness"] * soft + own["spread"] * drift,
+            "distortion": error.detach(),
+            "softness": soft.detach(),
+            "drift": drift.detach(),
+        }
 
     def sample() -> None:
         run.swap_average()
-        report(model, projection, held, held_masks, options.out)
+        with torch.no_grad():
+            ours = torch.cat([model.decode(model.encode(part)) for part in held.split(8)]).clamp(0, 1)
         with replacing(options.out / "autoencoder.safetensors") as temporary:
             save_file({k: v.contiguous() for k, v in model.state_dict().items()}, temporary)
         run.swap_average()
+        for name, output in (("autoencoder", ours), ("pca", linear)):
+            figures = {
+                "psnr": psnr(output, held, background),
+                "psnr_edges": psnr_edges(output, held, background),
+                "sharpness": sharpness(output, held, background),
+            }
+            print(
+                f"step {run.step}, {name}: " + ", ".join(f"{k} {v.mean():.3f}" for k, v in figures.items()), flush=True
+            )
+            for key, value in figures.items():
+                run.writer.add_scalar(f"{name}/{key}", value.mean(), run.step)
+        sheet = make_grid(torch.cat([held[-8:], ours[-8:], linear[-8:]]), nrow=8)
+        run.writer.add_image("pictures, autoencoder, pca", sheet, run.step)
+        with replacing(options.out / "reconstruction.png") as temporary:
+            save_image(sheet, temporary)
 
-    run.train(loss_of, sample)
-
-
-@torch.no_grad()
-def report(model: Autoencoder, projection: PatchPCA, pictures: Tensor, masks: Tensor, folder: Path) -> None:
-    """Prints figures on held-out pictures and saves them beside their reconstructions."""
-    images = pictures.float() / 255
-    background = 1 - masks.float() / 255
-    latents = projection.encode(images)
-    ours = torch.cat([model.decode(batch) for batch in latents.split(8)]).clamp(0, 1)
-    linear = projection.decode(latents).clamp(0, 1)
-    for name, output in (("autoencoder", ours), ("pca", linear)):
-        print(
-            f"{name}: psnr {psnr(output, images, background).mean():.2f} dB, "
-            f"on edges {psnr_edges(output, images, background).mean():.2f} dB, "
-            f"sharpness {sharpness(output, images, background).mean():.3f}",
-            flush=True,
-        )
-    with replacing(folder / "reconstruction.png") as temporary:
-        save_image(torch.cat([images[:8], ours[:8], linear[:8]]), temporary, nrow=8)
+    run.train(loss_of, sample, own["parts"])
 
 
 if __name__ == "__main__":

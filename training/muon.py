@@ -1,0 +1,69 @@
+"""Muon: momentum whose every matrix is made orthogonal before it is subtracted (Jordan et al. 2024).
+
+A plain gradient of a convolution has a few strong directions and hundreds of weak ones; orthogonalised, all of them
+learn at one pace. On two cores that halves the steps which the autoencoder needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+"""Coefficients of the quintic iteration: steepest at zero, singular values end within about 0.7 to 1.2."""
+
+
+def orthogonalised(matrix: Tensor, iterations: int = 5) -> Tensor:
+    """[m,n] with nearly all singular values near 1, the singular vectors being those of `matrix`."""
+    a, b, c = NEWTON_SCHULZ
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = (matrix.T if tall else matrix) / (matrix.norm() + 1e-7)
+    for _ in range(iterations):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.T if tall else x
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon for weights of two or more dimensions (the first against the rest), Adam for vectors.
+
+    An update's root mean square is 0.2 of the learning rate, Adam's usual size, so the rates of Adam serve.
+    """
+
+    def __init__(self, parameters: Iterable[Parameter], lr: float, momentum: float = 0.95) -> None:
+        super().__init__(parameters, {"lr": lr, "momentum": momentum, "betas": (0.9, 0.99)})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Tensor] | None = None) -> None:
+        assert closure is None
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    update = self._matrix_update if parameter.ndim >= 2 else self._vector_update
+                    parameter.sub_(update(parameter, group), alpha=group["lr"])
+
+    def _matrix_update(self, parameter: Parameter, group: dict) -> Tensor:
+        state = self.state[parameter]
+        if not state:
+            state["momentum"] = torch.zeros_like(parameter)
+        gradient, momentum = parameter.grad, state["momentum"]
+        momentum.lerp_(gradient, 1 - group["momentum"])
+        ahead = gradient.lerp(momentum, group["momentum"])  # Nesterov
+        matrix = orthogonalised(ahead.reshape(len(ahead), -1))
+        return matrix.reshape(parameter.shape) * (0.2 * max(matrix.shape) ** 0.5)
+
+    def _vector_update(self, parameter: Parameter, group: dict) -> Tensor:
+        state = self.state[parameter]
+        if not state:
+            state["step"] = torch.zeros(())
+            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+        state["step"] += 1
+        first, second = group["betas"]
+        state["exp_avg"].lerp_(parameter.grad, 1 - first)
+        state["exp_avg_sq"].lerp_(parameter.grad**2, 1 - second)
+        step = float(state["step"])
+        variance = state["exp_avg_sq"] / (1 - second**step)
+        return state["exp_avg"] / (1 - first**step) / (variance.sqrt() + 1e-8)
