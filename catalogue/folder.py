@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import tempfile
@@ -95,7 +96,7 @@ class Folder:
         except (PermissionError, NotADirectoryError) as error:
             raise BadFile(f"{name} can't be read ({error.strerror})") from None
         except OSError as error:
-            if error.errno in (36, 40):  # a name too long, links in a circle
+            if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
                 raise BadFile(f"{name} can't be read ({error.strerror})") from None
             raise
 
