@@ -1,4 +1,4 @@
-"""Blender itself: two small scenes in processes of their own, as the command renders them."""
+"""Blender itself: a few small scenes in processes of their own, as the commands render them."""
 
 import json
 import subprocess
@@ -9,48 +9,170 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bg_core.errors import ProductBackgroundError
+from training.data import read_records
+from training.render.farm import Batch
+from training.render.layout import slot, write_lists
+from training.render.plan import PLAN, RESERVED_FROM, read_plan
+from training.render.recipe import category_of
+from training.render.sheet import write_sheets
+
 ROOT = Path(__file__).parent.parent
+SEED = 48  # a mug
 
 
-def render(out: Path, *options: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "training.render", "--out", str(out), "--side", "48", "--samples", "2", *options]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
+def run(module: str, *options: object) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", module, *map(str, options)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+def render(out: Path, *options: object) -> subprocess.CompletedProcess:
+    return run("training.render", "--out", out, "--side", 48, "--samples", 2, "--workers", 1, *options)
+
+
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image).astype(int)
+
+
+def facts_of(path: Path) -> dict:
+    return json.loads(path.read_text())
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Scene and reference, packshot and the three negatives of one seed, each kind in a folder of its own."""
     out = tmp_path_factory.mktemp("studio")
-    finished = render(out, "--seed-range", "4:6", "--workers", "1")
-    assert finished.returncode == 0, finished.stderr
+    for folder, options in {
+        "pairs": ["--pairs"], "packshots": ["--packshots"], "lifted": ["--negative", "lifted"],
+        "grown": ["--negative", "grown"], "doubled": ["--negative", "doubled"],
+    }.items():  # fmt: skip
+        finished = render(out / folder, "--seed-range", f"{SEED}:{SEED + 1}", *options)
+        assert finished.returncode == 0, finished.stderr
     return out
 
 
-def test_layout_and_masks(data: Path):
-    listing = (data / "bg60k_info.txt").read_text().splitlines()
-    assert listing == ["generic_0000004.png, yoghurt", "generic_0000005.png, cream"]
-    for line in listing:
-        name = line.split(",")[0]
-        mask = np.asarray(Image.open(data / "bg60k_masks_i" / name))
+def test_lists_pair_the_scene_with_its_reference(data: Path):
+    partner = facts_of(slot(data / "pairs", "generic", SEED, "reference").facts)["category"]
+    scene, reference = f"generic_{SEED:07d}.png", f"generic_{SEED:07d}_reference.png"
+    listing = (data / "pairs" / "bg60k_info.txt").read_text().splitlines()
+    assert listing == [f"{scene}, mug", f"{reference}, {partner}"]
+    assert (data / "pairs" / "bgpair_info.txt").read_text() == f"{scene}, {reference}, mug\n"
+    assert [record.name for record in read_records(data / "pairs")] == [scene, reference]
+
+
+def test_masks_fill_their_boxes_inside_the_frame(data: Path):
+    for kind in ("scene", "reference"):
+        place = slot(data / "pairs", "generic", SEED, kind)
+        mask = pixels(place.mask)
         assert mask.shape == (48, 48) and mask.max() == 255 and mask.min() == 0
-        left, top, right, bottom = json.loads((data / "factors" / f"{Path(name).stem}.json").read_text())["boxes"][
-            "product"
-        ]
+        left, top, right, bottom = facts_of(place.facts)["product_box"]
+        assert min(left, top) > 0 and max(right, bottom) < 1
         rows, columns = np.nonzero(mask > 127)
-        # the box comes from the meshes' bounds, the mask from rays: the mask must lie inside and fill most of it
-        assert left * 48 - 1 <= columns.min() and columns.max() <= right * 48 + 1
-        assert top * 48 - 1 <= rows.min() and rows.max() <= bottom * 48 + 1
-        assert len(rows) > 0.4 * (right - left) * (bottom - top) * 48 * 48
+        assert abs(left * 48 - columns.min()) < 2 and abs(right * 48 - 1 - columns.max()) < 2
+        assert abs(top * 48 - rows.min()) < 2 and abs(bottom * 48 - 1 - rows.max()) < 2
+
+
+def test_factors_tell_what_the_protocol_needs(data: Path):
+    facts = facts_of(slot(data / "pairs", "generic", SEED).facts)
+    expected = {
+        "category", "family", "palette", "accent", "surface", "wall", "light", "rig", "arrangement", "density",
+        "depth_of_field", "prop_boxes", "product_box", "elevation", "lens", "fill", "shift_x", "shift_y", "seed",
+        "half", "caption", "unseen_family", "unseen_combination", "side", "samples", "renderer_version",
+    }  # fmt: skip
+    assert not expected - set(facts)
+    assert {prop["kind"] for prop in facts["prop_boxes"]} <= set(facts["props"])
+    assert all(0 <= edge <= 1 for prop in facts["prop_boxes"] for edge in prop["box"])
+
+
+def test_a_lifted_product_hovers_in_the_same_scene(data: Path):
+    scene, lifted = slot(data / "pairs", "generic", SEED), slot(data / "lifted", "generic", SEED, "lifted")
+    facts = facts_of(lifted.facts)
+    rise = facts_of(scene.facts)["product_box"][3] - facts["product_box"][3]
+    assert facts["negative"] == "lifted" and facts["lift"] > 0 and 0.005 < rise < 0.08
+    before, after = pixels(scene.mask) > 127, pixels(lifted.mask) > 127
+    assert np.nonzero(after)[0].mean() < np.nonzero(before)[0].mean() - 0.25
+    assert abs(int(after.sum()) - int(before.sum())) < 0.15 * before.sum()  # the same product
+
+
+def test_a_grown_mask_leaves_out_the_handle_only(data: Path):
+    scene, grown = slot(data / "pairs", "generic", SEED), slot(data / "grown", "generic", SEED, "grown")
+    whole = pixels(grown.mask.with_name(f"{grown.mask.stem}_whole.png"))
+    assert np.array_equal(pixels(grown.picture), pixels(scene.picture))
+    assert np.array_equal(whole, pixels(scene.mask))
+    part = pixels(grown.mask)
+    assert (part <= whole + 70).all() and (whole > 127).sum() - (part > 127).sum() > 5
+
+
+def test_a_double_stands_outside_the_mask(data: Path):
+    scene, doubled = slot(data / "pairs", "generic", SEED), slot(data / "doubled", "generic", SEED, "doubled")
+    assert np.abs(pixels(doubled.mask) - pixels(scene.mask)).mean() < 3
+    left, top, right, bottom = (round(48 * edge) for edge in facts_of(doubled.facts)["second_box"])
+    outside = pixels(scene.mask)[top:bottom, left:right] < 127
+    change = np.abs(pixels(doubled.picture) - pixels(scene.picture)).max(2)[top:bottom, left:right]
+    assert outside.any() and (change[outside] > 20).mean() > 0.3
+
+
+def test_a_packshot_shows_the_same_product_cut_out(data: Path):
+    shot = slot(data / "packshots", "generic", SEED, "packshot")
+    product = facts_of(slot(data / "pairs", "generic", SEED).facts)["product_key"]
+    assert facts_of(shot.facts)["product_key"] == product
+    cut = pixels(shot.picture.with_name(f"{shot.picture.stem}_cutout.png"))
+    assert np.array_equal(cut[..., :3], pixels(shot.picture)) and np.array_equal(cut[..., 3], pixels(shot.mask))
+    assert pixels(shot.picture)[:4].mean() > 190
 
 
 def test_same_seed_same_pixels_and_finished_pictures_stay(data: Path, tmp_path: Path):
-    again = render(tmp_path, "--seed-range", "5:6", "--workers", "1")
+    again = render(tmp_path, "--seed-range", f"{SEED}:{SEED + 1}")
     assert again.returncode == 0, again.stderr
-    name = "bg60k_imgs_i/generic_0000005.png"
-    assert np.array_equal(np.asarray(Image.open(data / name)), np.asarray(Image.open(tmp_path / name)))
+    first, second = slot(data / "pairs", "generic", SEED), slot(tmp_path, "generic", SEED)
+    assert np.array_equal(pixels(first.picture), pixels(second.picture))
 
-    before = (data / name).stat().st_mtime_ns
-    assert "2 of 2 pictures are there already" in render(data, "--seed-range", "4:6").stdout
-    assert (data / name).stat().st_mtime_ns == before
+    before = second.picture.stat().st_mtime_ns
+    assert "1 of 1 pictures are there already" in render(tmp_path, "--seed-range", f"{SEED}:{SEED + 1}").stdout
+    assert second.picture.stat().st_mtime_ns == before
+
+
+def test_a_picture_without_factors_is_rendered_again(data: Path):
+    batch = Batch(data / "pairs", [SEED], "generic", ("scene", "reference"))
+    assert batch.jobs() == []
+    torn = Batch(data / "pairs", [SEED, SEED + 1], "generic", ("scene",))
+    assert [job["seed"] for job in torn.jobs()] == [SEED + 1]
+
+
+def test_lists_are_rewritten_from_what_is_there(tmp_path: Path):
+    (tmp_path / "factors").mkdir()
+    for name in ("a", "a_reference", "b_reference"):
+        (tmp_path / "factors" / f"{name}.json").write_text('{"category": "mug"}')
+    (tmp_path / "bgpair_info.txt").write_text("torn line")
+    assert write_lists(tmp_path) == 3
+    assert (tmp_path / "bgpair_info.txt").read_text() == "a.png, a_reference.png, mug\n"  # b's scene isn't there yet
+
+
+def test_the_plan_keeps_to_its_seeds(tmp_path: Path):
+    batches = {batch.root.relative_to(tmp_path).as_posix(): batch for batch in read_plan(PLAN, tmp_path)}
+    assert next(iter(batches)).startswith("evaluator/") and list(batches)[-1] == "train/bound"
+    assert all(batch.seeds[-1] < RESERVED_FROM for batch in batches.values())
+    parts = {
+        part: {seed for name, batch in batches.items() if name.startswith(part) for seed in batch.seeds}
+        for part in ("train", "evaluator", "test")
+    }
+    assert not parts["train"] & parts["test"] and not parts["train"] & parts["evaluator"]
+    assert not parts["test"] & parts["evaluator"]
+    assert all(batch.held_out == name.startswith("test/") for name, batch in batches.items())
+    assert len(batches["train/generic"].seeds) >= 4500 and len(batches["test/pairs"].slots) == 2 * 500
+
+
+def test_reserved_seeds_are_refused(tmp_path: Path):
+    plan = tmp_path / "plan.toml"
+    plan.write_text('[[split]]\nname = "late"\nseeds = "899999:900001"\nhalf = "generic"\n')
+    with pytest.raises(ProductBackgroundError, match="reserved"):
+        read_plan(plan, tmp_path)
+
+
+def test_contact_sheets_by_category(data: Path):
+    sheets = write_sheets(data / "pairs")
+    assert data / "pairs" / "sheets" / f"{category_of(SEED)}.jpg" in sheets
 
 
 def test_a_bad_range_is_explained():
