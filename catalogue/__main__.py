@@ -17,6 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
+from .bindings import read_workflow
 from .display import RunDisplay
 from .folder import BadFile, Folder
 from .job import jobs_of
@@ -28,7 +29,6 @@ from .report import write_report, write_table
 from .rows import Problem, read_columns, read_rows
 from .runner import Fleet, Runner
 from .server import Server
-from .workflow import read_workflow
 
 LEDGER = "ledger.sqlite3"
 

@@ -33,7 +33,10 @@ def load_graph(path: Path, *, browser: bool = False) -> Graph:
         raise ComfyError(f"{path} is a workflow as the browser saves it. Export it with File > Export (API).")
     nodes = graph.values() if isinstance(graph, dict) else ()
     if not nodes or not all(
-        isinstance(node, dict) and isinstance(node.get("class_type"), str) and isinstance(node.get("inputs"), dict)
+        isinstance(node, dict)
+        and isinstance(node.get("class_type"), str)
+        and isinstance(node.get("inputs"), dict)
+        and isinstance(node.get("_meta", {}), dict)
         for node in nodes
     ):
         raise ComfyError(

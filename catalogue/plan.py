@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from .bindings import Binding
 from .folder import Folder
 from .job import Job, digest, jobs_of
 from .ledger import Ledger
@@ -15,7 +16,7 @@ from .protocol import ComfyError, Graph
 from .rows import Problem, read_columns, read_rows
 from .run_one import PICTURES, Assignment
 from .server import Server
-from .workflow import Binding, Workflow, resolve
+from .workflow import Workflow, resolve
 
 
 @dataclass

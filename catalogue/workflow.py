@@ -2,81 +2,23 @@
 
 from __future__ import annotations
 
-import copy
+import graphlib
 import hashlib
 import json
-import re
-import tomllib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from .graph import load_graph, to_api
+from .bindings import Binding
+from .graph import to_api
 from .protocol import ComfyError, Graph, title_of
 from .rows import FILE_COLUMNS
 
-_FIELD = re.compile(r"\{([A-Za-z_][A-Za-z0-9_ -]*)\}")
 _OPTIONAL = ("mask", "reference", "prompt", "width", "height")
 _WEIGHTS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".gguf", ".sft")
 _SAVERS = ("SaveImage", "PreviewImage")
-
-
-@dataclass(frozen=True)
-class Binding:
-    """What goes into one input. `{column}` in `value` stands for the row's cell.
-
-    A value that is nothing but `{column}` passes the cell on as it is; a row without that cell gets `otherwise`, or
-    keeps what the workflow holds. `when`: only for rows that fill this column.
-    """
-
-    node: str
-    input: str
-    value: str
-    otherwise: str | None = None
-    when: str | None = None
-
-    @staticmethod
-    def parse(text: str) -> Binding:
-        """`Node title.input={column}`, as the command line takes it."""
-        target, equals, value = text.partition("=")
-        return Binding.of(target, value) if equals else _bad(f"The binding {text!r} is not NODE.INPUT=VALUE.")
-
-    @staticmethod
-    def of(target: str, value: str, otherwise: str | None = None, when: str | None = None) -> Binding:
-        node, dot, name = target.strip().rpartition(".")
-        if not dot or not node or not name:
-            _bad(f"The binding's target {target!r} is not NODE.INPUT, such as 'Sampler.seed' or '7.seed'.")
-        return Binding(node, name, value, otherwise, when)
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(_FIELD.findall(self.value + (self.otherwise or "")) + [self.when] * bool(self.when)))
-
-    @property
-    def column(self) -> str | None:
-        """The one column that is passed on as it is, if the value is that and nothing else."""
-        whole = _FIELD.fullmatch(self.value)
-        return whole.group(1) if whole else None
-
-    def render(self, values: dict[str, Any]) -> Any:
-        """The input's value for a row, or None to leave the workflow's own."""
-        if self.when and self.when not in values:
-            return None
-        if self.column:
-            if self.column in values:
-                return values[self.column]
-            return None if self.otherwise is None else _filled(self.otherwise, values)
-        return _filled(self.value, values)
-
-
-def _filled(template: str, values: dict[str, Any]) -> str:
-    return _FIELD.sub(lambda found: str(values.get(found.group(1), "")), template).strip()
-
-
-def _bad(message: str) -> Any:
-    raise ComfyError(message)
 
 
 @dataclass(frozen=True)
@@ -134,6 +76,7 @@ class Workflow:
         ]
         for binding in self.bindings:
             found += self._problems_of(binding, object_info, columns)
+        found += self._broken_links(object_info) + self._missing_models(object_info)
         if "image" not in self.columns():
             found.append("no binding takes the column 'image' (--bind 'NODE.image={image}')")
         names = [*self.outputs.values(), *([self.score] if self.score else [])]
@@ -144,6 +87,47 @@ class Workflow:
             except ComfyError as error:
                 found.append(str(error))
         return list(dict.fromkeys(found))
+
+    def _broken_links(self, object_info: dict[str, Any]) -> list[str]:
+        """Links to nothing and circles, as far as they lead to a node that puts something out."""
+        found, links = [], dict[str, list[str]]()
+        waiting = [n for n, node in self.graph.items() if object_info.get(node["class_type"], {}).get("output_node")]
+        while waiting:
+            node_id = waiting.pop()
+            if node_id in links:
+                continue
+            links[node_id] = []
+            for name, value in self.graph[node_id]["inputs"].items():
+                if not isinstance(value, list):
+                    continue
+                if len(value) == 2 and isinstance(value[0], str) and value[0] in self.graph:
+                    links[node_id].append(value[0])
+                else:
+                    where = f"{title_of(self.graph, node_id)}.{name}"
+                    found.append(f"{where} is linked to {str(value[:1])[1:-1][:50] or 'nothing'}, which is no node")
+            waiting += links[node_id]
+        try:
+            graphlib.TopologicalSorter(links).prepare()
+        except graphlib.CycleError as error:
+            circle = ", ".join(title_of(self.graph, node_id) for node_id in error.args[1][:6])
+            found.append(f"the links go in a circle: {circle}")
+        return found
+
+    def _missing_models(self, object_info: dict[str, Any]) -> list[str]:
+        bound = {(binding.node, binding.input) for binding in self.bindings}
+        found = []
+        for node_id, node in self.graph.items():
+            title, declared = title_of(self.graph, node_id), _declared(object_info.get(node["class_type"], {}))
+            for name, value in node["inputs"].items():
+                options = _options(declared[name]) if name in declared else None
+                own = (
+                    isinstance(value, str)
+                    and value.lower().endswith(_WEIGHTS)
+                    and not (bound & {(title, name), (node_id, name)})
+                )
+                if own and options is not None and value not in options:
+                    found.append(f"the server has no model {value!r} ({title}.{name})")
+        return found
 
     def _problems_of(self, binding: Binding, object_info: dict[str, Any], columns: set[str] | None) -> list[str]:
         where = f"binding {binding.node}.{binding.input}"
@@ -169,7 +153,7 @@ class Workflow:
 
         Raises ValueError naming the column where a cell doesn't fit its input.
         """
-        graph = copy.deepcopy(self.graph)
+        graph = {node_id: {**node, "inputs": dict(node["inputs"])} for node_id, node in self.graph.items()}
         for binding in self.bindings:
             value = binding.render(values)
             if value is None:
@@ -183,13 +167,14 @@ class Workflow:
 
 
 def _declared(info: dict[str, Any]) -> dict[str, list[Any]]:
-    return {**info["input"].get("required", {}), **info["input"].get("optional", {})}
+    inputs = info.get("input", {})
+    return {**inputs.get("required", {}), **inputs.get("optional", {})}
 
 
 def _options(spec: list[Any]) -> list[Any] | None:
     if isinstance(spec[0], list):
         return list(spec[0])
-    return list(spec[1].get("options", [])) if spec[0] == "COMBO" else None
+    return list(spec[1].get("options", [])) if spec[0] == "COMBO" and len(spec) > 1 else None
 
 
 def _socket(spec: list[Any]) -> bool:
@@ -200,62 +185,45 @@ def _fitting(value: Any, spec: list[Any], column: str) -> Any:
     limits = spec[1] if len(spec) > 1 else {}
     options = _options(spec)
     if options is not None:
-        if value not in options and not limits.get("image_upload"):
+        same = next((option for option in options if str(option) == str(value)), None)  # a table holds 512 as text
+        if same is None and not limits.get("image_upload"):
             some = ", ".join(map(str, options[:12])) + (" ..." if len(options) > 12 else "")
             raise ValueError(f"{column}: {value!r} is none of {some}")
-        return value
+        return value if same is None else same
     try:
         if spec[0] == "INT":
-            value = int(value)
+            value = _whole(value)
         elif spec[0] == "FLOAT":
             value = float(value)
+            if not math.isfinite(value):
+                raise ValueError
         elif spec[0] == "BOOLEAN":
             value = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[str(value).lower()]
         else:
             return str(value)
-    except (ValueError, KeyError):
-        raise ValueError(f"{column}: {value!r} does not fit an input of type {spec[0]}") from None
+    except (ValueError, KeyError, OverflowError):
+        raise ValueError(f"{column}: {str(value)[:60]!r} does not fit an input of type {spec[0]}") from None
     low, high = limits.get("min"), limits.get("max")
     if spec[0] != "BOOLEAN" and ((low is not None and value < low) or (high is not None and value > high)):
-        raise ValueError(f"{column}: {value} is outside {low} to {high}")
+        raise ValueError(f"{column}: {str(value)[:60]} is outside {low} to {high}")
     return value
 
 
-def read_workflow(
-    path: Path, bindings_file: Path | None, binds: list[str], outputs: list[str], score: str | None
-) -> tuple[Graph | dict[str, Any], tuple[Binding, ...], dict[str, str], str | None]:
-    """What the files and the command line say. The graph may still be the browser's: see `resolve`.
-
-    The bindings' file is `bindings_file`, or the one that lies beside the workflow as NAME.bindings.toml.
-    """
-    raw = load_graph(path, browser=True)
-    beside = path.with_suffix(".bindings.toml")
-    source = bindings_file or (beside if beside.is_file() else None)
-    found, said, scored = _read_bindings(source) if source else ((), {}, None)
-    found += tuple(Binding.parse(text) for text in binds)
-    for text in outputs:
-        name, equals, node = text.partition("=")
-        said[name.strip()] = node.strip() if equals else _bad(f"--output {text!r} is not NAME=NODE.")
-    last = {(binding.node, binding.input, binding.when): binding for binding in found}  # the command line wins
-    return raw, tuple(last.values()), said, score or scored
-
-
-def _read_bindings(path: Path) -> tuple[tuple[Binding, ...], dict[str, str], str | None]:
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-        bindings = tuple(
-            Binding.of(entry["input"], str(entry["value"]), entry.get("otherwise"), entry.get("when"))
-            for entry in data.get("bind", [])
-        )
-        return bindings, dict(data.get("outputs", {})), data.get("score")
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ComfyError(f"{path} can't be read: {error}") from error
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ComfyError(f"{path}: each [[bind]] needs input and value as text (at {error}).") from error
+def _whole(value: Any) -> int:
+    """20, "20" and "20.0", as tables write whole numbers; not 20.5."""
+    if isinstance(value, int):
+        return int(value)
+    return int(str(value).removesuffix(".0"))
 
 
 def resolve(raw: Graph | dict[str, Any], object_info: dict[str, Any]) -> Graph:
     """The API's form of a workflow; a workflow as the browser saves it is converted with the server's own accounts."""
     if "nodes" in raw and "links" in raw:
-        return to_api(raw, object_info)
+        try:
+            return to_api(raw, object_info)
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            raise ComfyError(
+                f"The workflow is one that the browser saved, and it can't be converted ({type(error).__name__}: "
+                f"{str(error)[:100]}). Export it with File > Export (API)."
+            ) from error
     return raw
