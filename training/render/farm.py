@@ -86,7 +86,7 @@ def run(jobs: list[dict], workers: int, progress: tqdm) -> dict[tuple[int, Kind]
         if process is not None:
             retire(process)
 
-    threads = [threading.Thread(target=feed) for _ in range(min(workers, len(jobs)))]
+    threads = [threading.Thread(target=feed, daemon=True) for _ in range(min(workers, len(jobs)))]
     for thread in threads:
         thread.start()
     for thread in threads:
