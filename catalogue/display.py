@@ -21,7 +21,7 @@ class RunDisplay:
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._began: tuple[float, int] | None = None
-        self._last = 0.0
+        self._last, self._said = 0.0, ""
         if console.is_terminal:
             columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
             self._bar = Progress(*columns, console=console)
@@ -53,8 +53,8 @@ class RunDisplay:
             if self._task is None:
                 self._task = self._bar.add_task("", total=total)
             self._bar.update(self._task, total=total, completed=ended, description=text)
-        elif now - self._last >= EVERY or ended == total:
-            self._last = now
+        elif now - self._last >= EVERY or (ended == total and self._said != f"{ended} of {total}"):
+            self._last, self._said = now, f"{ended} of {total}"
             self.say(f"{ended} of {total}, {text}")
 
 

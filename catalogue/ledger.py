@@ -227,29 +227,28 @@ class Ledger:
 
     def ended(self, entry: Entry, state: str, error: str) -> None:
         """It won't be tried again, unless `retry` says so."""
-        entry.state, entry.error = state, error
-        self._set(entry, state=state, error=error, submission=entry.submission + 1)
+        entry.state, entry.error = state, _storable(error)
+        self._set(entry, state=state, error=entry.error, submission=entry.submission + 1)
 
     def again(self, entry: Entry, error: str, *, failed: bool, pause: float) -> None:
-        """Back to the waiting ones: after a failure of its own (another prompt id), or because its server was lost."""
-        entry.state, entry.error = PENDING, error
+        """Back to the waiting ones: after a failure of its own, or because its server was lost.
+
+        Its next prompt id is another one: the server may still have it under this one, cancelled.
+        """
+        entry.state, entry.error = PENDING, _storable(error)
         entry.failures += failed
         entry.losses += not failed
-        entry.submission += failed
+        entry.submission += 1
         self._set(
-            entry,
-            state=PENDING,
-            error=error,
-            failures=entry.failures,
-            losses=entry.losses,
-            submission=entry.submission,
-            not_before=time.time() + pause,
-        )
+            entry, state=PENDING, error=entry.error, failures=entry.failures, losses=entry.losses,
+            submission=entry.submission, not_before=time.time() + pause,
+        )  # fmt: skip
 
-    def put_back(self, entry: Entry) -> None:
-        """Never begun: it waits again as if nothing had happened."""
+    def put_back(self, entry: Entry, *, taken_back: bool = False) -> None:
+        """It waits again as if nothing had happened. `taken_back`: the server has cancelled it, or will."""
         entry.state = PENDING
-        self._set(entry, state=PENDING)
+        entry.submission += taken_back
+        self._set(entry, state=PENDING, submission=entry.submission)
 
     def retry(self, states: tuple[str, ...], products: tuple[str, ...] = ()) -> int:
         """Let jobs of these states be tried again; returns their number."""
@@ -261,3 +260,8 @@ class Ledger:
         return self._db.execute(
             f"UPDATE jobs SET state = 'pending', failures = 0, losses = 0, not_before = 0 WHERE {where}", arguments
         ).rowcount
+
+
+def _storable(error: str) -> str:
+    """What a server says may hold halves of letters, which SQLite refuses, and may be endless."""
+    return error[:2000].encode("utf-8", "replace").decode()

@@ -28,7 +28,7 @@ def write_table(ledger: Ledger, out: Folder) -> None:
     for entry in ledger.entries(*STATES):
         job = entry.job
         writer.writerow(
-            [job.product, job.variant, entry.state, entry.files.get("picture", ""), _text(entry.score), job.seed,
+            [job.product, job.variant, entry.state, _picture(entry), _text(entry.score), job.seed,
              _text(entry.seconds), entry.server or "", entry.error or ""]
         )  # fmt: skip
     out.write(TABLE, text.getvalue().encode())
@@ -59,12 +59,17 @@ def _headline(counts: dict[str, int]) -> str:
 
 def _row(entry: Entry, thumbnail: str) -> list[object]:
     job = entry.job
-    return [job.product, job.variant, job.category, entry.files.get("picture", ""), thumbnail, entry.score, job.seed,
+    return [job.product, job.variant, job.category, _picture(entry), thumbnail, entry.score, job.seed,
             entry.seconds]  # fmt: skip
 
 
+def _picture(entry: Entry) -> str:
+    """Where the picture is: the output of that name, or else the first one."""
+    return entry.files.get("picture") or next(iter(entry.files.values()), "")
+
+
 def _thumbnail(root: Path, folder: Path, entry: Entry) -> str:
-    picture = root / entry.files["picture"]
+    picture = root / _picture(entry)
     target = folder / f"{picture.stem}.jpg"
     if not target.is_file():
         try:
@@ -74,8 +79,8 @@ def _thumbnail(root: Path, folder: Path, entry: Entry) -> str:
                 temporary = target.with_suffix(".part")
                 small.save(temporary, "JPEG", quality=85)
                 os.replace(temporary, target)
-        except OSError:
-            return ""  # it was moved away; the row still tells where it was
+        except Exception:  # Pillow's readers raise whatever broken bytes lead them to
+            return ""  # it was moved away or overwritten; the row still tells where it was
     return f"{THUMBNAILS}/{target.name}"
 
 

@@ -85,6 +85,7 @@ class Runner:
         self._planning = asyncio.Lock()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._alone_since = time.monotonic()
+        self._closing = False
 
     async def run(self) -> dict[str, int]:
         """Run until every job has ended, or `stop` was called. Returns the number of jobs by state.
@@ -99,6 +100,9 @@ class Runner:
                         self.lanes[url] = Lane(url)
                         self._tasks[url] = asyncio.create_task(self._lane(self.lanes[url]))
                 self._check_fleet()
+                if not self._tasks:  # the list of servers is still empty
+                    await asyncio.sleep(1.0)
+                    continue
                 done, _ = await asyncio.wait(self._tasks.values(), timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     task.result()  # a fault of this program's own: let it be seen
@@ -108,6 +112,7 @@ class Runner:
                     self.counts = self.ledger.counts()
                     self.display.progress(self.counts, sum(lane.up for lane in self.lanes.values()))
         finally:
+            self._closing = True
             for task in self._tasks.values():
                 task.cancel()
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
@@ -174,7 +179,11 @@ class Runner:
             first = self.plan.assignment is None
             await self.plan.admit(server)
             if first:
-                self.display.say(self.plan.enter(self.ledger))
+                try:
+                    self.display.say(self.plan.enter(self.ledger))
+                except BaseException:
+                    self.plan.assignment = None  # else the run would be over with nothing to do
+                    raise
         # Our graphs that are queued there and were given to others since must not be painted twice.
         running, waiting = await server.queued()
         ours = {entry.prompt_id for entry in self.ledger.submitted(server.url)}
@@ -266,7 +275,7 @@ class Runner:
                     await asyncio.sleep(5.0)
                     look_first = True
         except asyncio.CancelledError:
-            if entry.state == "submitted":
+            if entry.state == "submitted" and not self._closing:  # else the next run finds it on the server
                 self._return(server, entry)
             raise
         except Unreachable:
@@ -303,7 +312,7 @@ class Runner:
         if entry.prompt_id and server.has_begun(entry.prompt_id) and not self.stopping:
             self._enter(entry, Unreachable(f"{server.url} was lost while it painted this"))
         else:
-            self.ledger.put_back(entry)
+            self.ledger.put_back(entry, taken_back=True)
 
     async def _failed(self, server: Server, entry: Entry, error: Exception) -> None:
         if isinstance(error, Rejected):

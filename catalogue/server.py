@@ -62,14 +62,24 @@ class Server:
         poll: float = 2.0,
     ) -> None:
         self.url = url.rstrip("/")
+        try:
+            local = urlsplit(self.url)
+            if local.scheme not in ("http", "https") or not local.hostname or local.port == 0:
+                raise ValueError("http:// or https://, a host and perhaps a port are expected")
+        except ValueError as error:
+            raise ComfyError(f"{url!r} is no server's address ({error}).") from None
         # Without a client id ComfyUI leaves cached nodes out of the history: a repeated graph would report no output.
         self.client_id = client_id or uuid.uuid4().hex
         self._headers = dict(headers or {})
-        self._tls = ssl.create_default_context(cafile=cafile) if cafile else True
+        try:
+            self._tls = ssl.create_default_context(cafile=cafile) if cafile else True
+        except OSError as error:  # SSLError is one
+            raise ComfyError(f"{cafile} can't be read as certificates ({error}).") from error
         self._timeout = aiohttp.ClientTimeout(total=timeout, connect=10)
         self._poll = poll
         self._watched: dict[str, Watch] = {}
         self._uploaded: set[str] = set()
+        self._uploading: dict[str, asyncio.Lock] = {}
         self._begun: set[str] = set()
         self._session: aiohttp.ClientSession | None = None
         self._background: list[asyncio.Task[None]] = []
@@ -111,9 +121,10 @@ class Server:
         patient = aiohttp.ClientTimeout(total=1800)  # it reads the whole file the first time
         path = "/product_background/weights"
         status, body = await self._request("GET", path, params={"name": name}, timeout=patient)
-        if status != 200:
+        try:
+            return str(json.loads(body)["sha256"]) if status == 200 else None
+        except (ValueError, KeyError, TypeError):  # a page of something in between
             return None
-        return str(json.loads(body)["sha256"])
 
     # Files
 
@@ -139,10 +150,17 @@ class Server:
         return f"{answer['subfolder']}/{answer['name']}" if answer["subfolder"] else str(answer["name"])
 
     async def upload_once(self, name: str, content: bytes) -> None:
-        """Upload a file whose name says its content, unless the server has it."""
-        if name not in self._uploaded and not await self.has_upload(name):
-            await self.upload(name, content)
-        self._uploaded.add(name)
+        """Upload a file whose name says its content, unless the server has it.
+
+        One at a time for each file: the server empties a file before it writes it, and a graph might be reading it.
+        """
+        if name in self._uploaded:
+            return
+        async with self._uploading.setdefault(name, asyncio.Lock()):
+            if name not in self._uploaded and not await self.has_upload(name):
+                await self.upload(name, content)
+            self._uploaded.add(name)
+        self._uploading.pop(name, None)
 
     def forget_uploads(self) -> None:
         """Somebody emptied the server's input folder: ask again before relying on a file."""
@@ -184,10 +202,13 @@ class Server:
     async def queued(self) -> tuple[dict[str, str], dict[str, str]]:
         """What runs and what waits: prompt id -> client id, of everybody's graphs."""
         queue = await self._json("GET", "/queue")
-        running, waiting = (
-            {str(item[1]): str(item[3].get("client_id", "")) for item in queue[kind]}
-            for kind in ("queue_running", "queue_pending")
-        )
+        try:
+            running, waiting = (
+                {str(item[1]): str(item[3].get("client_id", "")) for item in queue[kind]}
+                for kind in ("queue_running", "queue_pending")
+            )
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
+            raise ComfyError(f"{self.url}/queue answered with something that isn't ComfyUI's queue.") from error
         return running, waiting
 
     async def history(self, prompt_id: str) -> dict[str, Any] | None:
@@ -263,7 +284,8 @@ class Server:
         """Keep a websocket open; every ending it tells of wakes who waits for it."""
         assert self._session is not None
         while True:
-            with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
+            # The last two: a message that isn't ComfyUI's.
+            with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError, ValueError, AttributeError):
                 async with self._session.ws_connect(
                     f"{self.url}/ws", params={"clientId": self.client_id}, max_msg_size=0, heartbeat=30
                 ) as socket:
