@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import io
 import os
 import signal
+import sqlite3
 import sys
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from .display import RunDisplay
 from .folder import BadFile, Folder
 from .job import jobs_of
 from .ledger import BAD, FAILED, REFUSED, Ledger
+from .options import make_parser
 from .picture import check_picture
 from .plan import Plan
 from .protocol import ComfyError
@@ -34,7 +37,10 @@ LEDGER = "ledger.sqlite3"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
+    options = make_parser(__doc__).parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without an id's letters shows their numbers
     console = Console(stderr=options.command == "run", highlight=False, soft_wrap=True)
     try:
         return int(_COMMANDS[options.command](options, console))
@@ -42,6 +48,9 @@ def main(arguments: list[str] | None = None) -> int:
         console.print(str(error), style="red", markup=False)
         return 2
     except BrokenPipeError:
+        return 2
+    except (OSError, sqlite3.Error) as error:
+        console.print(f"{type(error).__name__}: {error}. Nothing done is lost.", style="red", markup=False)
         return 2
     except KeyboardInterrupt:
         console.print("Stopped.")
@@ -71,7 +80,8 @@ def _run(options: argparse.Namespace, console: Console) -> int:
         write_table(ledger, Folder(options.out))
         for problem in plan.problems:
             console.print(str(problem), style="yellow", markup=False)
-        return _conclude(counts, len(plan.problems), options, console)
+        began = plan.assignment is not None
+        return _conclude(counts, len(plan.problems), options, console) if began else 130
 
 
 async def _until_stopped(runner, display: RunDisplay) -> dict[str, int]:  # type: ignore[no-untyped-def]
@@ -81,6 +91,7 @@ async def _until_stopped(runner, display: RunDisplay) -> dict[str, int]:  # type
     def interrupted() -> None:
         if runner.stopping and task:
             task.cancel()
+            return
         runner.stop()
         display.say("Stopping: what runs is finished, nothing new begins. Again to stop at once; nothing is lost.")
 
@@ -203,7 +214,7 @@ def _source(catalogue: str) -> tuple[str, str]:
 
 def _plan(options: argparse.Namespace, out: str) -> Plan:
     source, name = _source(options.catalogue)
-    read_columns(Folder(source), name) if Folder(source).has(name) else None
+    read_columns(Folder(source), name)  # what is no catalogue at all is said before a server is asked
     raw, bindings, outputs, score = read_workflow(
         options.workflow, options.bindings, options.bind, options.output, options.score
     )
@@ -228,72 +239,13 @@ def _headers(options: argparse.Namespace) -> dict[str, str]:
         if not colon:
             raise ComfyError(f"--header {text!r} is not 'Name: value'.")
         headers[name.strip()] = value.strip()
+        if not text.isprintable():
+            raise ComfyError(f"--header {text!r} holds control characters.")
     if options.token_env:
-        if not (token := os.environ.get(options.token_env)):
+        if not (token := os.environ.get(options.token_env, "").strip()):
             raise ComfyError(f"The environment holds no {options.token_env}.")
         headers["Authorization"] = f"Bearer {token}"
     return headers
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="catalogue", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-
-    def command(name: str, text: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=text, description=text)
-
-    def workflow(own: argparse.ArgumentParser, required: bool) -> None:
-        own.add_argument("catalogue", help="CSV, JSON Lines or Parquet file, or the address of one in a store")
-        own.add_argument("--workflow", type=Path, required=required, help="graph as File > Export (API) saves it")
-        own.add_argument("--bindings", type=Path, help="TOML file; WORKFLOW.bindings.toml is found by itself")
-        own.add_argument(
-            "--bind", action="append", default=[], metavar="NODE.INPUT=VALUE", help="'Sampler.seed={seed}'"
-        )
-        own.add_argument("--output", action="append", default=[], metavar="NAME=NODE", help="'picture=Save picture'")
-        own.add_argument("--score", metavar="NODE", help="the node that reports a picture's score")
-        own.add_argument("--min-score", type=float, help="below it, further seeds are tried and the best is kept")
-        own.add_argument("--tries", type=_positive, default=4, help="seeds to try at most")
-        own.add_argument("--limit", type=float, default=600.0, help="seconds that one graph may execute")
-        own.add_argument("--server", action="append", default=[], metavar="URL")
-        own.add_argument(
-            "--header", action="append", default=[], metavar="'NAME: VALUE'", help="sent with every request"
-        )
-        own.add_argument("--token-env", metavar="VARIABLE", help="environment variable with a bearer token")
-        own.add_argument("--ca", metavar="FILE", help="certificate authority of the servers")
-
-    def folder(own: argparse.ArgumentParser) -> None:
-        own.add_argument("out", help="output folder of a run")
-        own.add_argument("--ledger", help="the ledger's file, if it isn't OUT/ledger.sqlite3")
-
-    check = command("check", "say what is wrong with a catalogue, every bad row at once; with a server, all of it")
-    workflow(check, required=False)
-
-    run = command("run", "paint every product; the same command goes on after any stop")
-    workflow(run, required=True)
-    run.add_argument("--out", required=True, help="output folder, or a store's address with --ledger")
-    run.add_argument("--ledger", help="the ledger's file, if it isn't OUT/ledger.sqlite3")
-    run.add_argument("--servers", type=Path, metavar="FILE", help="addresses, a line each; read again when it changes")
-    run.add_argument("--in-flight", type=_positive, default=4, help="the most jobs that one server holds")
-    run.add_argument("--attempts", type=_positive, default=3, help="how often a job may fail")
-    run.add_argument("--patience", type=float, default=600.0, help="seconds to go on without any server")
-    run.add_argument("--engine", choices=("asyncio", "ray"), default="asyncio")
-    run.add_argument("--retry", action="store_true", help="also try again what failed before")
-
-    folder(command("status", "how far a run is, and why jobs failed"))
-    retry = command("retry", "let jobs be tried again that ended without a picture")
-    folder(retry)
-    retry.add_argument("id", nargs="*", help="only these products")
-    retry.add_argument("--state", action="append", choices=(FAILED, REFUSED, BAD))
-    folder(command("report", "one HTML page of all pictures"))
-    return parser
-
-
-def _positive(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is below 1")
-    return number
 
 
 _COMMANDS = {"check": _check, "run": _run, "status": _status, "retry": _retry, "report": _report}

@@ -132,7 +132,7 @@ def _checked_suffix(folder: Folder, name: str) -> str:
     if (suffix := PurePosixPath(name).suffix.lower()) not in FORMATS:
         raise ComfyError(f"{name} is no catalogue: {', '.join(FORMATS)} are accepted.")
     if not folder.has(name):
-        raise ComfyError(f"There is no catalogue {name} in {folder}.")
+        raise ComfyError(f"There is no catalogue {folder}/{name}.")
     return suffix
 
 
