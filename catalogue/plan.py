@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from .folder import Folder
 from .job import Job, digest, jobs_of
 from .ledger import Ledger
 from .protocol import ComfyError, Graph
-from .rows import Problem, read_columns, read_rows
+from .rows import Problem, Row, read_columns, read_rows
 from .run_one import PICTURES, Assignment
 from .server import Server
 from .workflow import Workflow, resolve
@@ -34,6 +34,8 @@ class Plan:
     limit: float = 600.0
     min_score: float | None = None
     tries: int = 1
+    rows: Callable[[], Iterator[tuple[int, Row] | Problem]] | None = None
+    """Rows that a program makes, instead of the file's; `name` is then only what they are called."""
     assignment: Assignment | None = None
     problems: list[Problem] = field(default_factory=list)
     """Rows that can't be run."""
@@ -43,7 +45,8 @@ class Plan:
         object_info = await server.object_info()
         first = self.assignment
         workflow = first.workflow if first else self._workflow(object_info)
-        if problems := workflow.problems(object_info, read_columns(Folder(self.source), self.name)):
+        columns = None if self.rows else read_columns(Folder(self.source), self.name)
+        if problems := workflow.problems(object_info, columns):
             raise ComfyError("; ".join(problems))
         weights = {name: await server.weights(name) for name in workflow.weights()}
         if first is None:
@@ -85,7 +88,7 @@ class Plan:
         source = Folder(self.source)
         common = digest(self.assignment.workflow.digest, self.assignment.weights, self.min_score, self.tries).hex()
         self.problems.clear()
-        for row in read_rows(source, self.name):
+        for row in self.rows() if self.rows else read_rows(source, self.name):
             if isinstance(row, Problem):
                 self.problems.append(row)
                 continue

@@ -106,12 +106,12 @@ async def run_one(
         prompt_id = prompt_id_of(key, submission, attempt)
         on_submit(prompt_id)
         result, seconds = await _execute(server, assignment, prepared, _saving_apart(graph, key), prompt_id, look_first)
-        contents = await _download(server, assignment.workflow, result)
+        contents, texts = await _download(server, assignment.workflow, result)
         score = _score(assignment.workflow, result)
         facts: dict[str, Any] = {"seed": seed, "prompt_id": prompt_id, "seconds": round(seconds, 3), "score": score}
         tried.append(facts)
         if best is None or (score or 0.0) > best[0]:
-            best = (score or 0.0, contents, facts)
+            best = (score or 0.0, contents, facts | {"texts": texts})
         if score is None or assignment.min_score is None or score >= assignment.min_score:
             break
     assert best is not None
@@ -205,18 +205,25 @@ def _saving_apart(graph: Graph, key: str) -> Graph:
     return apart
 
 
-async def _download(server: Server, workflow: Workflow, result: Result) -> dict[str, bytes]:
-    """Output's name -> content; a node that saved several gives NAME, NAME-2 ..."""
+async def _download(server: Server, workflow: Workflow, result: Result) -> tuple[dict[str, bytes], dict[str, str]]:
+    """Output's name -> content of its picture, and output's name -> text for nodes that show one.
+
+    A node that saved several pictures gives NAME, NAME-2 ...
+    """
     contents: dict[str, bytes] = {}
+    texts: dict[str, str] = {}
     for name, node_id in workflow.output_nodes().items():
         files = result.images(node_id)
+        if not files and (text := result.text(node_id)):
+            texts[name] = text
+            continue
         if not files:
             raise ComfyError(f"The node for the output {name!r} reported no picture.")
         for number, file in enumerate(files, 1):
             content = await server.download(file)
             await asyncio.to_thread(check_result, content)
             contents[name if number == 1 else f"{name}-{number}"] = content
-    return contents
+    return contents, texts
 
 
 def _suffix(name: str) -> str:

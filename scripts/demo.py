@@ -1,58 +1,94 @@
 """Paint backgrounds for a folder of product photographs in a real ComfyUI: `make demo [PHOTOS=dir] [OUT=dir]`.
 
-Leaves output/demo/: a picture and a mask for each photograph, contact_sheet.jpg and report.json.
+Leaves output/demo/: a picture and a mask for each photograph, contact_sheet.jpg and report.json. The photographs run
+through the catalogue's runner, as thousands would.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import json
 import os
 import platform
+import shutil
 import sys
-import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from catalogue.client import ComfyClient
-from catalogue.graph import find_node, load_graph, with_inputs
-from catalogue.protocol import ComfyError, Graph, Unreachable
+from catalogue.bindings import read_workflow
+from catalogue.display import RunDisplay
+from catalogue.ledger import BAD, DONE, FAILED, PENDING, REFUSED, SUBMITTED, Entry, Ledger
+from catalogue.plan import Plan
+from catalogue.protocol import ComfyError
+from catalogue.rows import Row
+from catalogue.runner import Fleet, Runner
+from catalogue.server import Server
 
 from .comfyui import PHOTOS, ROOT, ComfyServer, HostError, stop_on_sigterm
 from .fidelity import FidelityError, Placement, measure_product
 from .photos import Product, list_products
-from .results import MASKS, Results, check_folder, prepare_folder
+from .results import MASKS, RUN, Results, check_folder, prepare_folder
 
 GRAPH = ROOT / "workflows" / "api" / "product_background.json"
 
 # A product that is opaque on less of its box was mostly cut away (or is a very thin one): worth a look.
 SMALL_SHARE = 0.2
+PATIENCE = 20.0  # seconds; a server of our own that is silent for longer won't come back
 
 
-def paint(client: ComfyClient, graph: Graph, product: Product, out: Path) -> dict[str, Any]:
-    """Queue one photograph, save its picture and mask, measure the product; returns the report's entry."""
-    started = time.monotonic()
-    uploaded = client.upload_image(product.photo)
-    filled = with_inputs(
-        graph,
-        {
-            "Product photo": {"image": uploaded},
-            "Background prompt": {"text": product.prompt},
-            "Sampler": {"seed": product.seed},
-        },
-    )
-    result = client.run(filled)
-    picture = out / f"{product.name}.png"
-    mask = out / MASKS / f"{product.name}.png"
+class Collector:
+    """Takes each finished picture out of the catalogue's run, measures it, and keeps the report complete."""
+
+    def __init__(self, products: list[Product], results: Results, ledger: Ledger, display: RunDisplay) -> None:
+        self.products = {product.name: product for product in products}
+        self.results, self.ledger, self.display = results, ledger, display
+        self._seen: set[str] = set()
+
+    def say(self, text: str) -> None:
+        self.display.say(text)
+
+    def progress(self, counts: Mapping[str, int], servers: int) -> None:
+        self.display.progress(counts, servers)
+        self.collect(DONE, FAILED, REFUSED, BAD)
+
+    def collect(self, *states: str) -> None:
+        for entry in self.ledger.entries(*states):
+            if entry.job.product in self._seen:
+                continue
+            self._seen.add(entry.job.product)
+            product = self.products[entry.job.product]
+            if entry.state != DONE:
+                self.fail(product, entry.error or "it was not painted: the run was stopped")
+                continue
+            try:
+                found = collected(product, entry, self.results.folder)
+            except (FidelityError, OSError) as error:
+                self.fail(product, str(error))
+                continue
+            self.results.pictures.append(found)
+            measured = f"largest error on the product {found['product_max_abs_error']}"
+            self.display.say(f"  {product.name}: {found['seconds']:.1f} s, {measured}")
+            self.results.write()
+
+    def fail(self, product: Product, reason: str) -> None:
+        self.results.failures[product.photo.name] = reason
+        self.results.write()
+
+
+def collected(product: Product, entry: Entry, out: Path) -> dict[str, Any]:
+    """Move a finished picture and its mask to their place and measure the product; returns the report's entry."""
+    run = out / RUN
+    beside = json.loads((run / entry.files["picture"]).with_suffix(".json").read_text(encoding="utf-8"))
+    picture, mask = out / f"{product.name}.png", out / MASKS / f"{product.name}.png"
     mask.parent.mkdir(exist_ok=True)
-    for title, path in (("Save picture", picture), ("Save product mask", mask)):
-        (file,) = result.images(find_node(graph, title))
-        path.write_bytes(client.download(file))
-    seconds = time.monotonic() - started
-    placement = Placement.parse(result.text(find_node(graph, "Placement")))
+    shutil.copyfile(run / entry.files["picture"], picture)
+    shutil.copyfile(run / entry.files["mask"], mask)
+    placement = Placement.parse(beside["texts"]["placement"])
     measured = measure_product(product.photo, picture, mask, placement)
     with Image.open(picture) as image:
         canvas = list(image.size)
@@ -60,7 +96,7 @@ def paint(client: ComfyClient, graph: Graph, product: Product, out: Path) -> dic
         "file": picture.name,
         "photo": os.path.relpath(product.photo.parent.resolve() / product.photo.name, out.resolve()),
         "mask": f"{MASKS}/{mask.name}",
-        "seconds": round(seconds, 2),
+        "seconds": round(beside["seconds"], 2),
         "canvas": canvas,
         "category": product.category,
         "product_max_abs_error": measured.max_abs_error,
@@ -72,50 +108,41 @@ def paint(client: ComfyClient, graph: Graph, product: Product, out: Path) -> dic
     }
 
 
-def paint_all(client: ComfyClient, products: list[Product], results: Results, console: Console) -> None:
-    """Paint every product. The report is complete after each; an `Unreachable` server ends the run."""
-    graph = load_graph(GRAPH)
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
-    )
-    with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
-        task = progress.add_task("", total=len(products))
-        for index, product in enumerate(products):
-            progress.update(task, description=product.name)
-            try:
-                entry = paint(client, graph, product, results.folder)
-            except Unreachable as error:
-                results.failures |= {left.photo.name: str(error) for left in products[index:]}
-                raise
-            except (ComfyError, FidelityError) as error:
-                results.failures[product.photo.name] = str(error)
-                console.print(f"  {product.name}: FAILED. {error}", style="red", markup=False)
-            else:
-                results.pictures.append(entry)
-                measured = f"largest error on the product {entry['product_max_abs_error']}"
-                console.print(f"  {product.name}: {entry['seconds']:.1f} s, {measured}", markup=False)
-            finally:
-                results.write()
-            progress.advance(task)
+def rows(products: list[Product]) -> Iterator[tuple[int, Row]]:
+    """The photographs as rows of a catalogue."""
+    for line, product in enumerate(products, 1):
+        cells = {"id": product.name, "image": product.photo.name, "category": product.category}
+        yield line, Row.model_validate(cells | {"prompt": product.prompt, "seed": product.seed})
 
 
-def demonstrate(client: ComfyClient, folder: Path, out: Path, console: Console) -> int:
+async def about(url: str) -> tuple[str, str]:
+    """ComfyUI's version and its device."""
+    async with Server(url) as server:
+        stats = await server.system_stats()
+    return stats["system"]["comfyui_version"], stats["devices"][0]["name"]
+
+
+def demonstrate(url: str, folder: Path, out: Path, console: Console) -> int:
     """Paint a folder of photographs into `out`; returns the exit code, 0 only if every product came out unchanged."""
     products = list_products(folder)
     prepare_folder(out, folder)
-    stats = client.system_stats()
-    version, device = stats["system"]["comfyui_version"], stats["devices"][0]["name"]
+    version, device = asyncio.run(about(url))
     console.print(f"ComfyUI {version} is up on {device}; {len(products)} photographs to do.", markup=False)
     results = Results(out, {"comfyui": version, "machine": f"{machine()}, device {device}"})
     results.write()
-    try:
-        paint_all(client, products, results, console)
-    finally:
-        results.write_contact_sheets()
-        summarise(results, console)
+    graph, bindings, outputs, _ = read_workflow(GRAPH, None, [], ["placement=Placement"], None)
+    plan = Plan(
+        str(folder), str(folder), str(out / RUN), graph, bindings, outputs, rows=lambda: rows(products),
+    )  # fmt: skip
+    with Ledger(out / RUN / "ledger.sqlite3") as ledger, RunDisplay(console) as display:
+        collector = Collector(products, results, ledger, display)
+        try:
+            asyncio.run(Runner(plan, ledger, Fleet((url,), patience=PATIENCE), collector).run())
+        finally:
+            collector.collect(DONE, FAILED, REFUSED, BAD, PENDING, SUBMITTED)
+            results.write_contact_sheets()
+            summarise(results, console)
+    shutil.rmtree(out / RUN, ignore_errors=True)
     return 1 if results.failures or changed_products(results) else 0
 
 
@@ -141,12 +168,14 @@ def machine() -> str:
 
 
 def demonstrate_with_server(folder: Path, out: Path, console: Console) -> int:
-    with ComfyServer() as server, ComfyClient(server.url) as client:
+    with ComfyServer() as server:
         try:
-            return demonstrate(client, folder, out, console)
-        except Unreachable as error:
-            ended = "does not answer" if server.exit_code is None else f"ended (exit code {server.exit_code})"
-            raise HostError(server.with_log(f"ComfyUI {ended} in the middle of the work.")) from error
+            return demonstrate(server.url, folder, out, console)
+        except ComfyError as error:
+            if server.exit_code is None:
+                raise
+            ended = f"ComfyUI ended (exit code {server.exit_code}) in the middle of the work."
+            raise HostError(server.with_log(ended)) from error
 
 
 def main() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from .contact_sheet import SheetRow, save_contact_sheets
 
 REPORT = "report.json"
 MASKS = "masks"
+RUN = ".run"
+"""What the catalogue's runner keeps while it works."""
 
 
 @dataclass
@@ -36,7 +39,7 @@ class Results:
             **self.about,
             "failures": self.failures,
             "contact_sheets": self.contact_sheets,
-            "note": "seconds are from upload to saved picture; the first picture includes loading the models",
+            "note": "seconds are those that the server worked on a picture; the first includes loading the models",
         }
         temporary = self.folder / f".{REPORT}.tmp"
         temporary.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
@@ -63,6 +66,7 @@ def check_folder(out: Path, photos: Path) -> list[Path]:
 def prepare_folder(out: Path, photos: Path) -> None:
     for path in check_folder(out, photos):
         path.unlink(missing_ok=True)
+    shutil.rmtree(out / RUN, ignore_errors=True)
     with contextlib.suppress(OSError):  # not there, or not empty
         (out / MASKS).rmdir()
     out.mkdir(parents=True, exist_ok=True)

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from catalogue.client import ComfyClient
 from catalogue.graph import with_inputs
-from catalogue.protocol import Graph, Unreachable
+from catalogue.protocol import ComfyError, Graph
 from scripts import demo
+from scripts.comfyui import ComfyServer, free_port
 from scripts.results import Results
 
 
@@ -24,6 +24,7 @@ def photos(graph: Graph, packshot: Path, tmp_path: Path, monkeypatch: pytest.Mon
     """Two photographs with one stem and a broken file; the graph paints quickly."""
     quick = tmp_path / "graph.json"
     quick.write_text(json.dumps(with_inputs(graph, {"Sampler": {"steps": 2}})))
+    shutil.copy(demo.GRAPH.with_suffix(".bindings.toml"), quick.with_suffix(".bindings.toml"))
     monkeypatch.setattr(demo, "GRAPH", quick)
     folder = tmp_path / "photos"
     folder.mkdir()
@@ -35,14 +36,14 @@ def photos(graph: Graph, packshot: Path, tmp_path: Path, monkeypatch: pytest.Mon
     return folder
 
 
-def test_demonstration(client: ComfyClient, photos: Path, tmp_path: Path) -> None:
+def test_demonstration(server: ComfyServer, photos: Path, tmp_path: Path) -> None:
     out, said = tmp_path / "out", io.StringIO()
-    assert demo.demonstrate(client, photos, out, Console(file=said, soft_wrap=True)) == 1  # one photograph is broken
+    assert demo.demonstrate(server.url, photos, out, Console(file=said, soft_wrap=True)) == 1  # one photograph is broken
 
     report = json.loads((out / "report.json").read_text())
     assert report["comfyui"] and report["machine"]
     assert list(report["failures"]) == ["broken.png"]
-    assert "No picture for broken.png: Product photo" in said.getvalue()
+    assert "No picture for broken.png: broken.png is no picture" in said.getvalue()
     pictures = {Path(entry["photo"]).name: entry for entry in report["pictures"]}
     assert pictures.keys() == {"box.png", "box.jpg"}
     assert len({entry[key] for entry in report["pictures"] for key in ("file", "mask")}) == 4
@@ -63,23 +64,28 @@ def test_demonstration(client: ComfyClient, photos: Path, tmp_path: Path) -> Non
 
 
 def test_what_was_painted_is_kept_when_the_server_goes(
-    client: ComfyClient, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: ComfyServer, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, paint = tmp_path / "out", demo.paint
+    out, collected = tmp_path / "out", demo.collected
 
-    def paint_one(*arguments: Any) -> dict[str, Any]:
+    def collect_one(*arguments: Any) -> dict[str, Any]:
         report = json.loads((out / "report.json").read_text())  # written before the first and after every picture
         if report["pictures"]:
-            raise Unreachable("the server is gone")
-        return paint(*arguments)
+            raise KeyboardInterrupt
+        return collected(*arguments)
 
-    monkeypatch.setattr(demo, "paint", paint_one)
-    with pytest.raises(Unreachable, match="is gone"):
-        demo.demonstrate(client, photos, out, Console(file=io.StringIO()))
+    monkeypatch.setattr(demo, "collected", collect_one)
+    with pytest.raises(KeyboardInterrupt):
+        demo.demonstrate(server.url, photos, out, Console(file=io.StringIO()))
     report = json.loads((out / "report.json").read_text())
     assert [Path(entry["photo"]).name for entry in report["pictures"]] == ["box.jpg"]
-    assert report["failures"].keys() == {"box.png", "broken.png"}  # neither is passed over in silence
+    assert "broken.png" in report["failures"]  # not passed over in silence
     assert (out / "contact_sheet.jpg").is_file()
+
+
+def test_no_server(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(ComfyError, match="does not answer"):
+        demo.demonstrate(f"http://127.0.0.1:{free_port()}", photos, tmp_path / "out", Console(file=io.StringIO()))
 
 
 def test_a_nearly_empty_mask_is_pointed_out(tmp_path: Path) -> None:
