@@ -9,14 +9,16 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 SYLLABLES = ("la", "mo", "ri", "ta", "no", "vel", "sa", "lu", "bri", "do", "ka", "fen", "ola", "zu", "pe", "mar")
-
+REAL = ("marvel", "tata", "lulu", "lamar", "nokia", "pemex")  # somebody's own names
 
 # Draws a mark of the given radius round a centre: (draw, rng, x, y, radius).
 Emblem = Callable[[ImageDraw.ImageDraw, random.Random, float, float, float], None]
 
 
 def brand(rng: random.Random) -> str:
-    word = "".join(rng.choice(SYLLABLES) for _ in range(rng.choice((2, 2, 3))))
+    word = REAL[0]
+    while word in REAL:
+        word = "".join(rng.choice(SYLLABLES) for _ in range(rng.choice((2, 2, 3))))
     return rng.choice((word.upper(), word.capitalize(), word))
 
 
