@@ -54,6 +54,8 @@ class Entry:
     seconds: float | None
     score: float | None
     files: dict[str, str]
+    seed: int
+    """The finished picture's, which may be a further one than the job's own."""
 
     @property
     def slot(self) -> tuple[str, int]:
@@ -129,7 +131,8 @@ class Ledger:
                 "INSERT INTO jobs (product, variant, line, seed, cells, stamp, wanted, state, changed)"
                 " VALUES (?, ?, ?, ?, ?, ?, 1, 'pending', ?)"
                 " ON CONFLICT (product, variant) DO UPDATE SET wanted = 1, line = excluded.line,"
-                " seed = excluded.seed, cells = excluded.cells, stamp = excluded.stamp,"
+                " seed = iif(stamp = excluded.stamp AND state = 'done', seed, excluded.seed),"
+                " cells = excluded.cells, stamp = excluded.stamp,"
                 # What the row says has changed. Its key tells, when it is made, whether that matters.
                 " failures = iif(stamp = excluded.stamp, failures, 0), losses = iif(stamp = excluded.stamp, losses, 0),"
                 " error = iif(stamp = excluded.stamp, error, NULL), not_before = 0,"
@@ -193,10 +196,11 @@ class Ledger:
 
     def _select(self, where: str, *arguments: Any) -> Iterator[Entry]:
         for row in self._db.execute(f"SELECT * FROM jobs WHERE {where}", arguments):
-            job = Job(row["product"], row["variant"], row["line"], int(row["seed"]), json.loads(row["cells"]))
+            cells, seed = json.loads(row["cells"]), int(row["seed"])
+            job = Job(row["product"], row["variant"], row["line"], int(cells.get("seed", seed)), cells)
             yield Entry(
                 job, row["state"], row["key"], row["prompt_id"], row["server"], row["submission"], row["failures"],
-                row["losses"], row["error"], row["seconds"], row["score"], json.loads(row["files"] or "{}"),
+                row["losses"], row["error"], row["seconds"], row["score"], json.loads(row["files"] or "{}"), seed,
             )  # fmt: skip
 
     # What happens to one job

@@ -28,7 +28,7 @@ def write_table(ledger: Ledger, out: Folder) -> None:
     for entry in ledger.entries(*STATES):
         job = entry.job
         writer.writerow(
-            [job.product, job.variant, entry.state, _picture(entry), _text(entry.score), job.seed,
+            [job.product, job.variant, entry.state, _picture(entry), _text(entry.score), entry.seed,
              _text(entry.seconds), entry.server or "", entry.error or ""]
         )  # fmt: skip
     out.write(TABLE, text.getvalue().encode())
@@ -59,7 +59,7 @@ def _headline(counts: dict[str, int]) -> str:
 
 def _row(entry: Entry, thumbnail: str) -> list[object]:
     job = entry.job
-    return [job.product, job.variant, job.category, _picture(entry), thumbnail, entry.score, job.seed,
+    return [job.product, job.variant, job.category, _picture(entry), thumbnail, entry.score, entry.seed,
             entry.seconds]  # fmt: skip
 
 
