@@ -191,10 +191,10 @@ def setup(*, tests: bool) -> None:
         host = host_requirements(comfyui)
         constraints = fitting_constraints(constraints, host)
         pack_needs = (ROOT / "requirements.txt").read_text().split()
-        install("ComfyUI's requirements", [*host, *pack_needs, *extras("catalogue")], constraints)
+        install("ComfyUI's requirements", [*host, *pack_needs, *extras("demo")], constraints)
         if tests:
-            needs = extras("train", "render", "dev")
-            install("trainers, renderer and test tools", needs, constraints, check=check_renderer)
+            needs = extras("train", "render", "catalogue", "dev")
+            install("trainers, renderer, Ray and test tools", needs, constraints, check=check_renderer)
 
 
 def main() -> int:
