@@ -175,20 +175,30 @@ async def _execute(
     server: Server, assignment: Assignment, prepared: Prepared, graph: Graph, prompt_id: str, look_first: bool
 ) -> tuple[Result, float]:
     if not (look_first and await server.knows(prompt_id)):
-        for name, content in prepared.uploads.items():
-            await server.upload_once(name, content)
-        extra = {
-            "product_background": {"id": prepared.job.product, "variant": prepared.job.variant, "key": prepared.key}
-        }
-        try:
-            await server.queue(graph, prompt_id=prompt_id, extra=extra)
-        except Unreachable:
-            # Did it arrive? The server would run a second one beside it.
-            if not await server.knows(prompt_id):
-                raise
+        await _queue(server, prepared, graph, prompt_id)
     started = time.monotonic()
     result = await server.wait(prompt_id, limit=assignment.limit)
     return result, result.seconds if result.seconds is not None else time.monotonic() - started
+
+
+async def _queue(server: Server, prepared: Prepared, graph: Graph, prompt_id: str) -> None:
+    job, uploads = prepared.job, prepared.uploads
+    extra = {"product_background": {"id": job.product, "variant": job.variant, "key": prepared.key}}
+    for name, content in uploads.items():
+        await server.upload_once(name, content)
+    try:
+        await server.queue(graph, prompt_id=prompt_id, extra=extra)
+    except Unreachable:
+        # Did it arrive? The server would run a second one beside it.
+        if not await server.knows(prompt_id):
+            raise
+    except Rejected:
+        if all([await server.has_upload(name) for name in uploads]):
+            raise
+        server.forget_uploads()  # it was started anew, on an empty disk
+        for name, content in uploads.items():
+            await server.upload_once(name, content)
+        await server.queue(graph, prompt_id=prompt_id, extra=extra)
 
 
 def _saving_apart(graph: Graph, key: str) -> Graph:

@@ -17,11 +17,13 @@ from typing import Protocol
 from .folder import Folder
 from .ledger import BAD, FAILED, REFUSED, Entry, Ledger
 from .plan import Plan
-from .protocol import ComfyError, Failed, Rejected, Unreachable
+from .protocol import ComfyError, Failed, Unreachable
 from .run_one import finished_outcome, is_full, prepare, run_one, verdict
 from .server import Server
 
 _GRACE = 5.0  # seconds that servers have to come up before the jobs which a killed run gave them go to others
+_BEAT = 1.0  # seconds between two looks at the whole run
+_ROOM = 5.0  # seconds to wait for room on a full disk
 _ROUNDS = 12  # on one server, for lost requests and full disks
 ENDED = {"bad": BAD, "failed": FAILED, "refused": REFUSED}
 
@@ -101,9 +103,9 @@ class Runner:
                         self._tasks[url] = asyncio.create_task(self._lane(self.lanes[url]))
                 self._check_fleet()
                 if not self._tasks:  # the list of servers is still empty
-                    await asyncio.sleep(1.0)
+                    await asyncio.sleep(_BEAT)
                     continue
-                done, _ = await asyncio.wait(self._tasks.values(), timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait(self._tasks.values(), timeout=_BEAT, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     task.result()  # a fault of this program's own: let it be seen
                 if self.plan.assignment:
@@ -208,7 +210,7 @@ class Runner:
             done, _ = await asyncio.wait(lane.work, timeout=0.5, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 lane.work.pop(task)
-                if error := task.exception():
+                if not task.cancelled() and (error := task.exception()):  # cancelled: it was taken back
                     raise error
 
     def _depth(self, lane: Lane) -> int:
@@ -272,7 +274,7 @@ class Runner:
                     if not is_full(error) or not left:
                         raise
                     self.display.say(f"The disk of {self.out} is full; waiting for room")
-                    await asyncio.sleep(5.0)
+                    await asyncio.sleep(_ROOM)
                     look_first = True
         except asyncio.CancelledError:
             if entry.state == "submitted" and not self._closing:  # else the next run finds it on the server
@@ -315,8 +317,6 @@ class Runner:
             self.ledger.put_back(entry, taken_back=True)
 
     async def _failed(self, server: Server, entry: Entry, error: Exception) -> None:
-        if isinstance(error, Rejected):
-            server.forget_uploads()
         if isinstance(error, Failed) and error.out_of_memory:
             with contextlib.suppress(ComfyError):
                 await server.free()

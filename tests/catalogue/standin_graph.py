@@ -158,6 +158,8 @@ def _value_error(name: str, value: Any, kind: Any, limits: Graph, uploads: set[s
         if value in options:
             return None
         return _error("value_not_in_list", "Value not in list", f"{name}: '{value}' not in {options}")
+    if "[refuse]" in str(value):
+        return _error("custom_validation_failed", "Custom validation failed for node", f"{name} - refused")
     if kind not in ("INT", "FLOAT"):
         return None
     try:

@@ -1,0 +1,233 @@
+"""Servers that come late, go, return, or differ; and runners that are killed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from catalogue.ledger import Ledger
+from catalogue.protocol import ComfyError
+from catalogue.runner import Fleet, Runner
+from tests.catalogue.shop import Heard, Shop, run, standing
+from tests.catalogue.standin import StandIn
+from tests.catalogue.standin_engine import Habits
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def done(shop: Shop) -> int:
+    return sum(entry.state == "done" for entry in shop.entries().values())
+
+
+def test_a_server_that_comes_late(shop: Shop) -> None:
+    heard = Heard()
+
+    async def once() -> None:
+        server = StandIn(port=free_port())
+        running = asyncio.create_task(run(shop, server.url, heard=heard))
+        await asyncio.sleep(0.8)
+        async with server:
+            assert (await running)["done"] == 8
+
+    asyncio.run(once())
+    assert [line for line in heard.lines if "asked again" in line] == heard.lines[:1], "it is said once"
+
+
+def test_a_server_that_goes_and_returns_empty(shop: Shop) -> None:
+    """A restart within a moment, or a longer absence: queue, history and uploads are lost."""
+
+    async def once(absent: float) -> None:
+        async with StandIn(Habits(seconds=0.15)) as server:
+            running = asyncio.create_task(run(shop, server.url))
+            for _ in range(2):
+                while not server.running or len(server.history) < 2:
+                    await asyncio.sleep(0.02)
+                await server.down()
+                server.forget()
+                await asyncio.sleep(absent)
+                await server.up()
+            counts = await running
+            assert counts["done"] == 8, (counts, [entry.error for entry in shop.entries().values()])
+
+    for absent in (0.0, 2.0):
+        asyncio.run(once(absent))
+        for row in shop.rows:
+            row["prompt"] = "painted anew"
+
+
+def test_one_of_two_servers_dies_for_ever(shop: Shop) -> None:
+    async def once() -> None:
+        async with StandIn(Habits(seconds=0.1)) as first, StandIn(Habits(seconds=0.1)) as second:
+            running = asyncio.create_task(run(shop, first.url, second.url))
+            while not (first.history and second.history and first.running):
+                await asyncio.sleep(0.02)
+            await first.down()
+            assert (await running)["done"] == 8
+            assert first.painted.total() >= 1 and second.painted.total() >= 2
+
+    asyncio.run(once())
+
+
+def test_a_slow_server_gets_fewer_jobs(shop: Shop) -> None:
+    for number in range(8, 60):
+        shop.rows.append({"id": f"p{number}", "image": "0.png", "category": "bag"})
+
+    async def once() -> None:
+        async with StandIn(Habits(seconds=0.02)) as quick, StandIn(Habits(seconds=1.0)) as slow:
+            began = time.monotonic()
+            assert (await run(shop, quick.url, slow.url))["done"] == 60
+            assert slow.painted.total() <= 8 and slow.most_waiting <= 2
+            assert time.monotonic() - began < 15
+
+    asyncio.run(once())
+
+
+def test_a_server_with_other_weights_gets_no_jobs(shop: Shop) -> None:
+    heard, other = Heard(), Habits(weights={"base.safetensors": "cd" * 32})
+
+    async def once() -> None:
+        async with StandIn() as first, StandIn(other) as second:
+            shop.plan()
+            with Ledger(shop.write().ledger) as ledger:
+                runner = Runner(shop.plan(), ledger, Fleet((first.url,)), heard)
+                running = asyncio.create_task(runner.run())
+                await running
+            assert second.counts["POST prompt"] == 0
+            shop.rows[0]["prompt"] = "anew"
+            first.habits.seconds = 1.0
+            assert (await run(shop, first.url, second.url, heard=heard))["done"] == 8
+            assert first.told()["executions"] + second.told()["executions"] == 9
+            assert not (first.told()["executions"] == 8 and second.told()["executions"] == 0)
+
+    asyncio.run(once())
+    (line,) = [line for line in heard.lines if "another one than the first server's" in line]
+    assert "base.safetensors" in line and "cd" * 32 in line and line.endswith("it gets no jobs")
+
+
+def test_no_fit_server(shop: Shop) -> None:
+    async def once() -> None:
+        async with StandIn(Habits(weights={"other.safetensors": "ab"})) as server, StandIn(Habits(token="x")) as closed:
+            with pytest.raises(ComfyError, match="No server can take this catalogue") as error:
+                await run(shop, server.url, closed.url)
+            assert "has no model 'base.safetensors'" in str(error.value) and "denies access (401)" in str(error.value)
+            assert server.told()["prompts"] == 0
+
+    asyncio.run(once())
+
+
+def test_a_token_opens_a_server(shop: Shop) -> None:
+    async def once() -> None:
+        async with StandIn(Habits(token="secret")) as server:
+            headers = {"Authorization": "Bearer secret"}
+            assert (await run(shop, server.url, fleet={"headers": headers}))["done"] == 8
+
+    asyncio.run(once())
+
+
+def test_a_list_of_servers_that_grows(shop: Shop, tmp_path: Path) -> None:
+    listing = tmp_path / "servers.txt"
+
+    async def once() -> None:
+        async with StandIn(Habits(seconds=0.2)) as first, StandIn() as second:
+            running = asyncio.create_task(run(shop, fleet={"listing": listing}))
+            await asyncio.sleep(0.2)
+            listing.write_text(first.url)
+            while not first.history:
+                await asyncio.sleep(0.02)
+            listing.write_text(f"{first.url}\n{second.url}/\n")
+            assert (await running)["done"] == 8
+            assert second.painted.total() >= 3
+
+    asyncio.run(once())
+
+
+def test_a_short_history_costs_no_picture(shop: Shop) -> None:
+    async def once() -> None:
+        async with StandIn(Habits(history=3, seconds=0.01)) as server:
+            assert (await run(shop, server.url))["done"] == 8
+
+    asyncio.run(once())
+
+
+def test_jobs_of_a_server_that_is_gone_go_to_others(shop: Shop) -> None:
+    """A killed run gave them to it, and it never came back."""
+    shop.write()
+
+    async def once() -> None:
+        async with StandIn(Habits(seconds=9)) as first, StandIn() as second:
+            with Ledger(shop.ledger) as ledger:
+                runner = Runner(shop.plan(), ledger, Fleet((first.url,)), Heard())
+                running = asyncio.create_task(runner.run())
+                while not first.running:
+                    await asyncio.sleep(0.02)
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
+                assert ledger.counts()["submitted"] >= 1
+            await first.down()
+            assert (await run(shop, second.url))["done"] == 8
+
+    asyncio.run(once())
+
+
+def start(shop: Shop, *urls: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "catalogue", "run", *shop.options(*urls), "--out", str(shop.out)]
+    return subprocess.Popen(command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE)
+
+
+def test_a_killed_run_is_taken_up_and_nothing_is_painted_twice(shop: Shop) -> None:
+    for number in range(8, 24):
+        shop.rows.append({"id": f"p{number}", "image": f"{number % 8}.png", "category": "bag"})
+    shop.write()
+    with standing(Habits(seconds=0.08)) as server:
+        for kills in (1, 2):
+            before = len(server.history)
+            process = start(shop, server.url)
+            while len(server.history) < before + 5:
+                assert process.poll() is None, process.stderr and process.stderr.read().decode()
+                time.sleep(0.02)
+            process.kill()
+            process.wait()
+            assert done(shop) < 24, kills
+        process = start(shop, server.url)
+        assert process.wait(60) == 0
+        assert b"24 done, 0 without a picture, 0 left, 0 bad rows" in (process.stderr.read() if process.stderr else b"")
+        told = server.told()
+    assert done(shop) == len(shop.pictures()) == 24
+    assert (told["executions"], told["executed_twice"], told["painted_twice"]) == (24, 0, 0)
+
+
+def test_ctrl_c(shop: Shop) -> None:
+    """Once: what runs is finished. Twice: at once, and the jobs are found again."""
+    shop.write()
+    with standing(Habits(seconds=0.5)) as server:
+        for presses in (1, 2):
+            process, before = start(shop, server.url), len(server.history)
+            while len(server.history) <= before or not server.running:
+                assert process.poll() is None
+                time.sleep(0.02)
+            for _ in range(presses):
+                process.send_signal(signal.SIGINT)
+                time.sleep(0.1)
+            assert process.wait(30) == 130
+            said = process.stderr.read().decode() if process.stderr else ""
+            assert "Traceback" not in said and said.count("Stopping: what runs is finished") == 1, said
+            assert ("The same command goes on from here." in said) == (presses == 1)
+            assert not server.queue or presses == 2
+        process = start(shop, server.url)
+        assert process.wait(60) == 0
+        assert (server.told()["executions"], server.told()["painted_twice"]) == (8, 0)
+    assert done(shop) == 8
