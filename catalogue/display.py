@@ -47,8 +47,12 @@ class RunDisplay:
         if self._began is None:
             self._began = now, ended
         rate = (ended - self._began[1]) / max(now - self._began[0], 1e-9)
-        left = f"{span((total - ended) / rate)} left" if rate > 0 and ended < total else ""
-        text = f"{rate * 60:.1f} a minute, {servers} servers, {lost} failed {left}".strip()
+        parts = [f"{servers} server{'s' * (servers != 1)}", f"{lost} failed"]
+        if rate > 0:
+            parts.insert(0, f"{rate * 60:.1f} a minute")
+            if ended < total:
+                parts.append(f"{span((total - ended) / rate)} left")
+        text = ", ".join(parts)
         if self._bar:
             if self._task is None:
                 self._task = self._bar.add_task("", total=total)
