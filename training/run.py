@@ -42,13 +42,18 @@ class Settings:
 
     @classmethod
     def read(cls, path: Path) -> Settings:
-        values = tomllib.loads(path.read_text())
+        return cls.of(tomllib.loads(path.read_text()), str(path))
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], where: str) -> Settings:
+        """`values` as TOML gives them; `where` they come from goes into error messages."""
+        values = dict(values)
         options = values.pop("options", {})
         known = set(cls.__dataclass_fields__) - {"options"}
         if unknown := sorted(set(values) - known):
-            raise ProductBackgroundError(f"{path}: unknown settings {', '.join(unknown)}; known are {sorted(known)}.")
+            raise ProductBackgroundError(f"{where}: unknown settings {', '.join(unknown)}; known are {sorted(known)}.")
         if missing := sorted(known - set(values)):
-            raise ProductBackgroundError(f"{path}: settings {', '.join(missing)} are missing.")
+            raise ProductBackgroundError(f"{where}: settings {', '.join(missing)} are missing.")
         return cls(**values, options=options)
 
 

@@ -23,13 +23,13 @@ from bg_core.base import DEMONSTRATION
 from bg_core.files import replacing
 
 from .data import load_masks, load_pictures, read_records, split
+from .metrics.pictures import finest_band, psnr, psnr_edges, sharpness
 from .muon import Muon
 from .pca import PatchPCA, close_blocks, fit, write_encoder
-from .picture_metrics import finest_band, psnr, psnr_edges, sharpness
 from .run import Run, Settings
 
 CONFIG = Path(__file__).parent / "configs" / "vae.toml"
-VALIDATION = 48
+VALIDATION = 32
 """Pictures that figures are taken on."""
 STRENGTH_OF_OFFSET = 0.5
 """Decoder's features start this far above zero: its ReLUs let nearly everything pass, so it starts nearly linear."""
@@ -131,12 +131,17 @@ def main(arguments: list[str] | None = None) -> None:
     run = Run(options.out, settings, {"vae": model}, Muon)
     linear = projection.decode(projection.encode(held)).clamp(0, 1)
 
+    def encode(images: Tensor) -> Tensor:
+        return through(model.taesd_encoder, images, 1, opened(own["encoder_blocks"], run.step)) / model.vae_scale
+
+    def decode(latents: Tensor) -> Tensor:
+        entering = latents * model.vae_scale
+        return through(model.taesd_decoder, entering, 8, opened(own["decoder_blocks"], run.step))
+
     def loss_of(generator: torch.Generator) -> dict[str, Tensor]:
         images = crops(pictures, settings.batch // own["parts"], own["crop"], generator)
-        latents = through(model.taesd_encoder, images, 1, opened(own["encoder_blocks"], run.step)) / model.vae_scale
-        noise = torch.randn(latents.shape, generator=generator) * own["latent_noise"]
-        entering = (latents + noise) * model.vae_scale
-        output = through(model.taesd_decoder, entering, 8, opened(own["decoder_blocks"], run.step))
+        latents = encode(images)
+        output = decode(latents + torch.randn(latents.shape, generator=generator) * own["latent_noise"])
         error = distortion(output, images, own["floor"])
         soft = softness(output, images, own["floor"])
         start = projection.encode(images)  # the latents keep its mean and deviation, channel by channel
@@ -152,7 +157,7 @@ def main(arguments: list[str] | None = None) -> None:
     def sample() -> None:
         run.swap_average()
         with torch.no_grad():
-            ours = torch.cat([model.decode(model.encode(part)) for part in held.split(8)]).clamp(0, 1)
+            ours = torch.cat([decode(encode(part)) for part in held.split(8)]).clamp(0, 1)
         with replacing(options.out / "autoencoder.safetensors") as temporary:
             save_file({k: v.contiguous() for k, v in model.state_dict().items()}, temporary)
         run.swap_average()

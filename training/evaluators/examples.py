@@ -1,0 +1,189 @@
+"""The evaluators' pictures and labels, from rendered data sets with factors, and how batches of them are drawn."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from bg_core.autoencoder import Autoencoder
+from bg_core.errors import ProductBackgroundError
+from bg_core.files import replacing
+
+from ..data import Record, load_masks, load_pictures, read_records
+from ..render.catalog import ARRANGEMENTS, DEPTHS_OF_FIELD, LIGHTS, PALETTE, RIGS, SURFACES, WALLS
+from ..render.categories import CATEGORIES
+
+CLASSES: dict[str, tuple[str, ...]] = {
+    "category": tuple(CATEGORIES),
+    "surface": tuple(SURFACES),
+    "wall": tuple(WALLS),
+    "palette": tuple(PALETTE),
+    "light": tuple(LIGHTS),
+    "rig": tuple(RIGS),
+    "arrangement": tuple(ARRANGEMENTS),
+    "depth_of_field": tuple(DEPTHS_OF_FIELD),
+}
+"""The heads of the scene evaluator and the answers of each, in the order of its logits."""
+
+UNKNOWN = -100
+"""The label of what a picture doesn't tell; cross entropy leaves it out."""
+
+MIRRORED = {"left": "right", "right": "left"}
+
+VALIDATION_SHARE = 10
+"""Every tenth seed is kept from training; a scene and its negatives share a seed, so they stay together."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """`pictures` and `painted` [N,3,H,W], `masks` and `wholes` [N,1,H,W], all uint8; `labels` [N] int64 a head.
+
+    `painted` is what a generator could at best deliver: the picture through the autoencoder, its product pasted back
+    (held-out pictures and a third of the others; elsewhere the picture itself). `masks` may lack a part of the
+    product, `wholes` never do. `negatives` names each picture's fault, or nothing.
+    """
+
+    pictures: Tensor
+    painted: Tensor
+    masks: Tensor
+    wholes: Tensor
+    labels: dict[str, Tensor]
+    categories: list[str]
+    negatives: list[str]
+    seeds: list[int]
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def chosen(self, rows: Sequence[int]) -> Examples:
+        return Examples(
+            *(t[list(rows)] for t in (self.pictures, self.painted, self.masks, self.wholes)),
+            {head: values[list(rows)] for head, values in self.labels.items()},
+            *([values[i] for i in rows] for values in (self.categories, self.negatives, self.seeds)),
+        )
+
+    def split(self) -> tuple[Examples, Examples]:
+        """Training and validation examples."""
+        held = [i for i, seed in enumerate(self.seeds) if is_held_out(seed)]
+        rest = [i for i, seed in enumerate(self.seeds) if not is_held_out(seed)]
+        return self.chosen(rest), self.chosen(held)
+
+
+def is_held_out(seed: int) -> bool:
+    return seed % VALIDATION_SHARE == 0
+
+
+def read_metadata(file: Path) -> dict[str, str]:
+    with safe_open(str(file), "pt") as opened:
+        return opened.metadata() or {}
+
+
+def labels_of(record: Record) -> dict[str, int]:
+    """A record's label under each head. The category counts only where the scene was made for it."""
+    labels = {}
+    for head, classes in CLASSES.items():
+        value = record.factors.get(head)
+        if value not in classes:
+            raise ProductBackgroundError(
+                f"{record.name}: expected a factor {head}, one of {', '.join(classes)}; got {value!r}."
+            )
+        labels[head] = classes.index(value)
+    if record.factors.get("half") != "bound":
+        labels["category"] = UNKNOWN
+    return labels
+
+
+def read_examples(folders: Sequence[Path], coder: Autoencoder, cache: Path) -> Examples:
+    """All pictures of rendered data sets, negatives among them; they must have one size.
+
+    `cache` keeps what the autoencoder made of them, which takes minutes; it is made anew when the data sets changed.
+    """
+    records = [record for folder in folders for record in read_records(folder)]
+    pictures, masks = load_pictures(records), load_masks(records)
+    wholes = load_masks([_whole(record) for record in records])
+    labels = [labels_of(record) for record in records]
+    seeds = [int(record.factors["seed"]) for record in records]
+    rows = [i for i, seed in enumerate(seeds) if is_held_out(seed) or seed % 3 == 0]
+    names = json.dumps([str(records[i].picture) for i in rows])
+    if not cache.exists() or read_metadata(cache).get("pictures") != names:
+        with replacing(cache) as temporary:
+            save_file({"painted": painted(pictures[rows], wholes[rows], coder)}, temporary, {"pictures": names})
+    through = pictures.clone()
+    through[rows] = load_file(cache)["painted"]
+    return Examples(
+        pictures=pictures,
+        painted=through,
+        masks=masks,
+        wholes=wholes,
+        labels={head: torch.tensor([row[head] for row in labels]) for head in CLASSES},
+        categories=[record.category for record in records],
+        negatives=[record.factors.get("negative") or "" for record in records],
+        seeds=seeds,
+    )
+
+
+def _whole(record: Record) -> Record:
+    """The record with the whole product's mask, which lies beside that of a grown negative."""
+    whole = record.mask.with_name(f"{record.mask.stem}_whole.png")
+    if not whole.is_file():
+        return record
+    return Record(record.name, record.category, record.picture, whole, record.caption, record.factors)
+
+
+@torch.no_grad()
+def painted(pictures: Tensor, masks: Tensor, coder: Autoencoder, batch: int = 16) -> Tensor:
+    """`pictures` uint8 through the autoencoder, their products pasted back by `masks` uint8."""
+    out = []
+    for start in range(0, len(pictures), batch):
+        image, mask = (t[start : start + batch].float() / 255 for t in (pictures, masks))
+        decoded = coder.decode(coder.encode(image)).clamp(0, 1)
+        out.append(((mask * image + (1 - mask) * decoded) * 255).round().byte())
+    return torch.cat(out)
+
+
+def mirrored_labels(head: str, labels: Tensor) -> Tensor:
+    """The labels of the mirrored pictures: light from the left comes from the right."""
+    classes = CLASSES[head]
+    names = [" ".join(MIRRORED.get(word, word) for word in name.split()) for name in classes]
+    table = torch.tensor([classes.index(name) for name in names])
+    return torch.where(labels < 0, labels, table[labels.clamp(min=0)])
+
+
+@dataclass(frozen=True)
+class Draw:
+    """An augmented batch in [0,1]: pictures [B,3,H,W], masks and wholes [B,1,H,W], labels [B] a head."""
+
+    pictures: Tensor
+    masks: Tensor
+    wholes: Tensor
+    labels: dict[str, Tensor]
+
+
+def draw(examples: Examples, rows: Tensor, generator: torch.Generator) -> Draw:
+    """Augments rows of `examples`: mirrored, zoomed by up to an eighth, painted or not, lighter, noisy."""
+    n, size = len(rows), examples.pictures.shape[-1]
+    uniform = torch.rand(6, n, generator=generator)
+    raw = torch.where((uniform[0] < 0.5).view(-1, 1, 1, 1), examples.pictures[rows], examples.painted[rows])
+    stack = torch.cat([raw, examples.masks[rows], examples.wholes[rows]], dim=1).float() / 255
+    flip = uniform[1] < 0.5
+    zoom = 1 - 0.125 * uniform[2]
+    grid = torch.zeros(n, 2, 3)
+    grid[:, 0, 0], grid[:, 1, 1] = torch.where(flip, -zoom, zoom), zoom
+    grid[:, 0, 2], grid[:, 1, 2] = (uniform[3] * 2 - 1) * (1 - zoom), (uniform[4] * 2 - 1) * (1 - zoom)
+    places = F.affine_grid(grid, [n, 5, size, size], align_corners=False)
+    stack = F.grid_sample(stack, places, padding_mode="border", align_corners=False)
+    gain = 0.92 + 0.16 * uniform[5].view(-1, 1, 1, 1)
+    pictures = stack[:, :3] * gain + 0.01 * torch.randn(n, 3, size, size, generator=generator)
+    labels = {}
+    for head, values in examples.labels.items():
+        values = values[rows]
+        labels[head] = torch.where(flip, mirrored_labels(head, values), values)
+    return Draw(pictures.clamp(0, 1), stack[:, 3:4], stack[:, 4:], labels)

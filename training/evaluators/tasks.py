@@ -1,0 +1,204 @@
+"""The four evaluators: how a batch is drawn for each, its loss, and its figures on held-out pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..metrics.decisions import extension, hits, retrieved, threshold_between
+from .examples import CLASSES, UNKNOWN, Examples, draw
+from .views import foot_view, scene_view, whole_view
+
+Loss = Callable[[nn.Module, Examples, int, int, torch.Generator], dict[str, Tensor]]
+"""(network, examples, batch, side, generator) -> named losses, one of them `loss`."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one evaluator learns. `view` is what its network is shown when it scores [B,3,H,W] pictures."""
+
+    loss: Loss
+    figures: Callable[[nn.Module, Examples, int], dict[str, float]]
+
+
+def other_masks(masks: Tensor, generator: torch.Generator) -> Tensor:
+    """Another picture's mask for each, at random: the hole that hides a product must not have its shape."""
+    shift = int(torch.randint(1, len(masks), (1,), generator=generator)) if len(masks) > 1 else 0
+    return masks.roll(shift, 0)
+
+
+def rows_of(examples: Examples, *negatives: str) -> Tensor:
+    """Rows of the pictures with one of these faults, "" standing for none."""
+    return torch.tensor([i for i, negative in enumerate(examples.negatives) if negative in negatives])
+
+
+def rows_of_half(examples: Examples, negative: str) -> Tensor:
+    """The same, of the generic half only: negatives are rendered there, and a scorer must not tell the halves apart."""
+    rows = rows_of(examples, negative)
+    return rows[examples.labels["category"][rows] == UNKNOWN]
+
+
+def sample(rows: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    return rows[torch.randint(len(rows), (count,), generator=generator)]
+
+
+# --- the scene: category, factors, style ------------------------------------------------------------------------------
+
+
+def scene_loss(net: nn.Module, examples: Examples, batch: int, side: int, generator: torch.Generator) -> dict:
+    """Two views of each picture, hidden and augmented apart: all heads on both; their styles must find each other."""
+    rows = sample(rows_of(examples, ""), batch // 2, generator)
+    views, labels = [], []
+    for _ in range(2):
+        batch_ = draw(examples, rows, generator)
+        radius = 0.03 + 0.05 * float(torch.rand(1, generator=generator))
+        views.append(scene_view(batch_.pictures, batch_.masks, other_masks(batch_.masks, generator), side, radius))
+        labels.append(batch_.labels)
+    answers = net(torch.cat(views))
+    losses = {}
+    for head in CLASSES:
+        target = torch.cat([both[head] for both in labels])
+        known = (target != UNKNOWN).any()
+        losses[head] = F.cross_entropy(answers[head], target, label_smoothing=0.05) if known else torch.zeros(())
+    first, second = answers["style"].chunk(2)
+    likeness = first @ second.T / 0.1
+    losses["style"] = (F.cross_entropy(likeness, torch.arange(len(rows))) + F.cross_entropy(
+        likeness.T, torch.arange(len(rows)))) / 2  # fmt: skip
+    return {"loss": torch.stack(list(losses.values())).mean(), **{k: v.detach() for k, v in losses.items()}}
+
+
+@torch.no_grad()
+def answers(net: nn.Module, pictures: Tensor, masks: Tensor, others: Tensor, side: int) -> dict[str, Tensor]:
+    """A scene network's answers to uint8 pictures whose products, and those of `others`, are hidden."""
+    parts = []
+    for image, mask, other in zip(*(t.split(32) for t in (pictures, masks, others)), strict=True):
+        parts.append(net(scene_view(image.float() / 255, mask.float() / 255, other.float() / 255, side)))
+    return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+
+
+def foreign(categories: list[str]) -> list[int]:
+    """For each picture the row of one of another category: half the list away, or further."""
+    n = len(categories)
+    return [
+        next(((i + n // 2 + k) % n for k in range(n) if categories[(i + n // 2 + k) % n] != categories[i]), i)
+        for i in range(n)
+    ]
+
+
+def scene_figures(net: nn.Module, examples: Examples, side: int) -> dict[str, float]:
+    scenes = examples.chosen(rows_of(examples, "").tolist())
+    others = scenes.wholes[foreign(scenes.categories)]
+    given = answers(net, scenes.painted, scenes.wholes, others, side)
+    mirrored = answers(net, scenes.painted.flip(-1), scenes.wholes.flip(-1), others, side)
+    figures = {f"{head}_accuracy": float(hits(given[head], scenes.labels[head]).nanmean()) for head in CLASSES}
+    generic = scenes.labels["category"] == UNKNOWN
+    truth = torch.tensor([CLASSES["category"].index(name) for name in scenes.categories])
+    # a scene made for no category: what finds the product's category there sees the product
+    figures["category_leak"] = float(hits(given["category"], truth)[generic].mean())
+    count = len(scenes)
+    gallery = [[(i + k) % count for k in range(1, min(50, count))] for i in range(count)]
+    figures["style_retrieval"] = float(retrieved(given["style"], mirrored["style"], gallery).mean())
+    return figures
+
+
+# --- one number a picture: contact, twins -----------------------------------------------------------------------------
+
+
+def score_task(fault: str, view: Callable[[Tensor, Tensor, int], Tensor], name: str, faulty: bool) -> Task:
+    """A network that tells sound pictures from those with `fault`; `faulty`: a high score means the fault."""
+
+    def loss(net: nn.Module, examples: Examples, batch: int, side: int, generator: torch.Generator) -> dict:
+        sound, bad = (sample(rows_of_half(examples, kind), batch // 2, generator) for kind in ("", fault))
+        both = draw(examples, torch.cat([sound, bad]), generator)
+        target = torch.cat([torch.full((len(sound),), float(not faulty)), torch.full((len(bad),), float(faulty))])
+        logits = net(view(both.pictures, both.masks, side))
+        return {"loss": F.binary_cross_entropy_with_logits(logits, target)}
+
+    def figures(net: nn.Module, examples: Examples, side: int) -> dict[str, float]:
+        high, low = ("", fault) if not faulty else (fault, "")
+        scores = {
+            kind: scored(net, examples.painted[rows], examples.wholes[rows], view, side)
+            for kind, rows in ((kind, rows_of_half(examples, kind)) for kind in ("", fault))
+        }
+        positive, negative = scores[high], scores[low]
+        auc = (positive[:, None] > negative[None]).double().mean()
+        return {f"{name}_auc": float(auc), f"{name}_threshold": threshold_between(positive, negative)}
+
+    return Task(loss, figures)
+
+
+@torch.no_grad()
+def scored(net: nn.Module, pictures: Tensor, masks: Tensor, view: Callable, side: int) -> Tensor:
+    """[N] scores of uint8 pictures and their products' masks."""
+    pairs = zip(pictures.split(32), masks.split(32), strict=True)
+    return torch.cat([net(view(image.float() / 255, mask.float() / 255, side)) for image, mask in pairs])
+
+
+# --- the product's whole extent ---------------------------------------------------------------------------------------
+
+
+def damaged(masks: Tensor, generator: torch.Generator) -> Tensor:
+    """`masks` [B,1,H,W], from half of which a straight line at a random angle cuts off a part.
+
+    The line runs between the product's middle and its rim, so that at least about half of it stays.
+    """
+    n, size = len(masks), masks.shape[-1]
+    place = (torch.arange(size) + 0.5) / size
+    weight = masks / masks.sum((2, 3), keepdim=True).clamp(min=1e-6)
+    x, y = (weight * place).sum((2, 3)), (weight * place[:, None]).sum((2, 3))
+    angle = 2 * torch.pi * torch.rand(n, 1, generator=generator)
+    along = (place - x[..., None])[:, :, None] * angle.cos()[..., None, None] + (place - y[..., None])[
+        :, :, :, None
+    ] * angle.sin()[..., None, None]
+    reach = (along.reshape(n, -1) * (masks > 0.5).reshape(n, -1)).amax(1)
+    cut = reach * (0.2 + 0.7 * torch.rand(n, generator=generator))
+    cut = torch.where(torch.rand(n, generator=generator) < 0.5, cut, torch.inf)
+    return masks * (along < cut.view(-1, 1, 1, 1)).float()
+
+
+def segment_loss(net: nn.Module, examples: Examples, batch: int, side: int, generator: torch.Generator) -> dict:
+    sound = sample(rows_of(examples, "", "doubled"), batch - batch // 4, generator)
+    grown = sample(rows_of(examples, "grown"), batch // 4, generator)
+    both = draw(examples, torch.cat([sound, grown]), generator)
+    given = torch.cat([damaged(both.masks[: len(sound)], generator), both.masks[len(sound) :]])
+    logits = net(whole_view(both.pictures, given, side))
+    whole = F.interpolate(both.wholes, size=(side, side), mode="bilinear", antialias=True)
+    chance = logits.sigmoid()
+    overlap = (chance * whole).sum((1, 2, 3)) / (chance + whole - chance * whole).sum((1, 2, 3)).clamp(min=1)
+    return {"loss": F.binary_cross_entropy_with_logits(logits, whole) + 0.5 * (1 - overlap).mean()}
+
+
+@torch.no_grad()
+def found(net: nn.Module, pictures: Tensor, masks: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """What the segmenter takes for the product, and the given mask at the same size, [N,1,s,s] bool each."""
+    out, given = [], []
+    for image, mask in zip(pictures.split(32), masks.split(32), strict=True):
+        view = whole_view(image.float() / 255, mask.float() / 255, side)
+        out.append(net(view) > 0)
+        given.append(view[:, 3:] > 0.5)
+    return torch.cat(out), torch.cat(given)
+
+
+def segment_figures(net: nn.Module, examples: Examples, side: int) -> dict[str, float]:
+    figures = {}
+    for name, kind in (("sound", ""), ("grown", "grown")):
+        rows = rows_of(examples, kind)
+        out, given = found(net, examples.pictures[rows], examples.masks[rows], side)
+        _, whole = found(net, examples.pictures[rows], examples.wholes[rows], side)
+        shared = (out & whole).sum((1, 2, 3)).double()
+        figures[f"segment_iou_{name}"] = float((shared / (out | whole).sum((1, 2, 3)).clamp(min=1)).mean())
+        figures[f"extension_{name}"] = float(extension(out, given).mean())
+        figures[f"extension_{name}_true"] = float(extension(whole, given).mean())
+    return figures
+
+
+TASKS: Mapping[str, Task] = {
+    "scene": Task(scene_loss, scene_figures),
+    "segment": Task(segment_loss, segment_figures),
+    "contact": score_task("lifted", foot_view, "contact", faulty=False),
+    "twin": score_task("doubled", whole_view, "twin", faulty=True),
+}

@@ -1,0 +1,68 @@
+"""Pictures by the demonstration base, sampled as the protocol says: what suites score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from bg_core.base import grey_out, mask_channel
+
+from .export import Base
+from .protocol import Protocol
+from .sampling import ddim
+
+
+def pasted(background: Tensor, pictures: Tensor, masks: Tensor) -> Tensor:
+    """Products of `pictures` on `background`, in [0,1] and out as uint8: as Composite Product ends every graph."""
+    return ((masks * pictures + (1 - masks) * background).clamp(0, 1) * 255).round().byte()
+
+
+@torch.no_grad()
+def generate(
+    base: Base, protocol: Protocol, pictures: Tensor, masks: Tensor, captions: Sequence[str], batch: int = 16
+) -> Tensor:
+    """A new background by caption for each product; pictures [N,3,H,W] and masks [N,1,H,W] uint8, and so is the result.
+
+    The noise of picture i depends on i and the protocol's seed alone.
+    """
+    out = []
+    rows = range(0, len(pictures), batch)
+    for start in tqdm(rows, desc="sampling", unit="batch", mininterval=5, disable=len(rows) < 2):
+        image, mask = (t[start : start + batch].float() / 255 for t in (pictures, masks))
+        masked = base.autoencoder.encode(grey_out(image, 1 - mask))
+        where = mask_channel(1 - mask, *masked.shape[-2:])
+        noise = torch.stack(
+            [
+                torch.randn(masked.shape[1:], generator=torch.Generator().manual_seed(protocol.seed * 1_000_003 + i))
+                for i in range(start, start + len(image))
+            ]
+        )
+        latents = ddim(
+            lambda x, t, context: base.unet(x, t, context).sample,
+            noise,
+            where,
+            masked,
+            _context(base, captions[start : start + batch]),
+            _context(base, [""] * len(image)),
+            protocol.steps,
+            protocol.guidance,
+        )
+        out.append(pasted(base.autoencoder.decode(latents), image, mask))
+    return torch.cat(out)
+
+
+def reconstruct(base: Base, pictures: Tensor, batch: int = 16) -> Tensor:
+    """`pictures` uint8 through the autoencoder, uint8: the best that the base could paint."""
+    out = []
+    with torch.no_grad():
+        for image in pictures.split(batch):
+            decoded = base.autoencoder.decode(base.autoencoder.encode(image.float() / 255))
+            out.append((decoded.clamp(0, 1) * 255).round().byte())
+    return torch.cat(out)
+
+
+def _context(base: Base, captions: Sequence[str]) -> Tensor:
+    return base.text(base.vocabulary.encode(captions)).last_hidden_state
