@@ -197,7 +197,7 @@ def _report(options: argparse.Namespace, console: Console) -> int:
     with Ledger(_ledger_path(options), read_only=True) as ledger:
         total = ledger.counts()["done"]
         with RunDisplay(console):
-            progress = iter(track(range(total), "thumbnails", console=console, transient=True))
+            progress = iter(track(range(total), "thumbnails", console=console, disable=not console.is_terminal))
             path = write_report(ledger, Folder(options.out), lambda: next(progress, None))
     console.print(f"The report is {path}", markup=False)
     return 0

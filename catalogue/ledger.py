@@ -80,9 +80,11 @@ class Ledger:
                 self._lock.close()
                 raise ComfyError(f"Another run is at work on {path}. Wait for it, or stop it.") from None
         try:
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            where = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+            self._db = sqlite3.connect(where, uri=True, isolation_level=None, check_same_thread=False)
             self._db.row_factory = sqlite3.Row
-            self._db.execute("PRAGMA journal_mode = WAL")
+            if not read_only:
+                self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute(
                 "PRAGMA synchronous = NORMAL"
             )  # a killed process loses nothing, a power cut the last moment

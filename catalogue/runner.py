@@ -66,6 +66,8 @@ class Lane:
     up: bool = False
     unfit: str | None = None
     """Why this server can't take part, although it answers."""
+    told: str | None = None
+    """What of that was said."""
     work: dict[asyncio.Task[None], Entry] = field(default_factory=dict)
     last: float = field(default_factory=time.monotonic)
 
@@ -135,12 +137,16 @@ class Runner:
         return counts["pending"] + counts["submitted"] == 0
 
     def _check_fleet(self) -> None:
+        unfit = [lane for lane in self.lanes.values() if lane.unfit]
+        if self.lanes and len(unfit) == len(self.lanes):
+            raise ComfyError("No server can take this catalogue:\n  " + "\n  ".join(str(lane.unfit) for lane in unfit))
+        for lane in unfit:
+            if lane.told != lane.unfit:
+                lane.told = lane.unfit
+                self.display.say(f"{lane.unfit}; it gets no jobs")
         if any(lane.up for lane in self.lanes.values()):
             self._alone_since = time.monotonic()
             return
-        unfit = [lane.unfit for lane in self.lanes.values() if lane.unfit]
-        if self.lanes and len(unfit) == len(self.lanes):
-            raise ComfyError("No server can take this catalogue:\n  " + "\n  ".join(unfit))
         if time.monotonic() - self._alone_since > self.fleet.patience:
             named = ", ".join(self.lanes) or "none were named"
             raise ComfyError(f"No server has answered for {self.fleet.patience:.0f} s ({named}). Nothing done is lost.")
@@ -167,7 +173,6 @@ class Runner:
                 told = True
             except ComfyError as error:
                 lane.unfit = f"{lane.url}: {error}"
-                self.display.say(f"{lane.unfit}; it gets no jobs")
                 pause = 30.0
             finally:
                 lane.up = False

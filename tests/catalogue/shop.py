@@ -20,7 +20,7 @@ from catalogue.plan import Plan
 from catalogue.runner import Fleet, Runner
 from tests.catalogue.standin import StandIn
 from tests.catalogue.standin_engine import Habits
-from tests.catalogue.standin_graph import BINDINGS, example_graph
+from tests.catalogue.standin_graph import BINDINGS, colour_of, example_graph
 
 Row = dict[str, Any]
 
@@ -86,6 +86,19 @@ class Shop:
 
     def pictures(self) -> list[str]:
         return sorted(path.name for path in (self.out / "pictures").glob("*.png"))
+
+
+def check_pictures(shop: Shop) -> None:
+    """Every done entry has its picture, painted from its own photo, prompt and seed."""
+    for entry in shop.entries().values():
+        if entry.state != "done":
+            continue
+        with Image.open(shop.out / entry.files["picture"]) as image:
+            text = entry.job.values.get("prompt") or f"a photo of a {entry.job.category}"
+            content = (shop.folder / entry.job.files["image"]).read_bytes()
+            assert image.getpixel((3, 3)) == colour_of(content, text, entry.seed)
+            assert json.loads(image.info["product_background"])["id"] == entry.job.product
+    assert len(shop.pictures()) == sum(entry.state == "done" for entry in shop.entries().values())
 
 
 class Heard:

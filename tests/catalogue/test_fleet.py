@@ -16,7 +16,7 @@ import pytest
 from catalogue.ledger import Ledger
 from catalogue.protocol import ComfyError
 from catalogue.runner import Fleet, Runner
-from tests.catalogue.shop import Heard, Shop, run, standing
+from tests.catalogue.shop import Heard, Shop, check_pictures, run, standing
 from tests.catalogue.standin import StandIn
 from tests.catalogue.standin_engine import Habits
 
@@ -97,21 +97,13 @@ def test_a_slow_server_gets_fewer_jobs(shop: Shop) -> None:
 
 
 def test_a_server_with_other_weights_gets_no_jobs(shop: Shop) -> None:
-    heard, other = Heard(), Habits(weights={"base.safetensors": "cd" * 32})
+    """The first one that answers decides with which weights the run is painted."""
+    heard, other = Heard(), Habits(seconds=0.1, weights={"base.safetensors": "cd" * 32})
 
     async def once() -> None:
-        async with StandIn() as first, StandIn(other) as second:
-            shop.plan()
-            with Ledger(shop.write().ledger) as ledger:
-                runner = Runner(shop.plan(), ledger, Fleet((first.url,)), heard)
-                running = asyncio.create_task(runner.run())
-                await running
-            assert second.counts["POST prompt"] == 0
-            shop.rows[0]["prompt"] = "anew"
-            first.habits.seconds = 1.0
-            assert (await run(shop, first.url, second.url, heard=heard))["done"] == 8
-            assert first.told()["executions"] + second.told()["executions"] == 9
-            assert not (first.told()["executions"] == 8 and second.told()["executions"] == 0)
+        async with StandIn(Habits(seconds=0.1)) as one, StandIn(other) as two:
+            assert (await run(shop, one.url, two.url, heard=heard))["done"] == 8
+            assert sorted([one.told()["prompts"], two.told()["prompts"]]) == [0, 8]
 
     asyncio.run(once())
     (line,) = [line for line in heard.lines if "another one than the first server's" in line]
@@ -181,6 +173,47 @@ def test_jobs_of_a_server_that_is_gone_go_to_others(shop: Shop) -> None:
             assert (await run(shop, second.url))["done"] == 8
 
     asyncio.run(once())
+
+
+def test_stopping_finishes_what_runs_and_takes_back_the_rest(shop: Shop) -> None:
+    shop.write()
+
+    async def once() -> None:
+        async with StandIn(Habits(seconds=0.3)) as server:
+            with Ledger(shop.ledger) as ledger:
+                runner = Runner(shop.plan(), ledger, Fleet((server.url,)), Heard())
+                running = asyncio.create_task(runner.run())
+                while not server.history:
+                    await asyncio.sleep(0.02)
+                runner.stop()
+                counts = await asyncio.wait_for(running, 20)
+            assert counts["submitted"] == 0 and counts["done"] == server.executed.total() < 8
+            assert not server.queue and not server.running
+            assert (await run(shop, server.url))["done"] == 8
+            assert (server.told()["executions"], server.told()["painted_twice"]) == (8, 0)
+
+    asyncio.run(once())
+    check_pictures(shop)
+
+
+def test_stopping_at_once_leaves_the_jobs_to_the_next_run(shop: Shop) -> None:
+    shop.write()
+
+    async def once() -> None:
+        async with StandIn(Habits(seconds=0.1)) as server:
+            with Ledger(shop.ledger) as ledger:
+                runner = Runner(shop.plan(), ledger, Fleet((server.url,)), Heard())
+                running = asyncio.create_task(runner.run())
+                while not server.history:
+                    await asyncio.sleep(0.02)
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
+                assert ledger.counts()["submitted"] >= 1
+            assert (await run(shop, server.url))["done"] == 8
+            assert (server.told()["executions"], server.told()["executed_twice"]) == (8, 0)
+
+    asyncio.run(once())
+    check_pictures(shop)
 
 
 def start(shop: Shop, *urls: str) -> subprocess.Popen[bytes]:

@@ -178,6 +178,10 @@ def test_what_is_no_ledger(tmp_path: Path) -> None:
     (tmp_path / "text.sqlite3").write_text("not a database, but long enough for its header" * 9)
     sqlite3.connect(tmp_path / "other.sqlite3").executescript("CREATE TABLE jobs (x)")
     (tmp_path / "folder.sqlite3").mkdir()
+    (tmp_path / "empty.sqlite3").touch()
+    with pytest.raises(ComfyError, match=r"empty\.sqlite3 is no ledger"):
+        Ledger(tmp_path / "empty.sqlite3", read_only=True)
+    assert (tmp_path / "empty.sqlite3").read_bytes() == b"", "a look changes nothing"
     for name in ("text", "other", "folder"):
         with pytest.raises(ComfyError, match=rf"{name}\.sqlite3 is no ledger of a catalogue"):
             Ledger(tmp_path / f"{name}.sqlite3")

@@ -14,25 +14,11 @@ from PIL import Image
 from catalogue.folder import Folder
 from catalogue.ledger import Ledger
 from catalogue.protocol import ComfyError
-from catalogue.runner import Fleet, Runner
 from catalogue.server import Server
-from tests.catalogue.shop import Heard, Shop, photo, run
+from tests.catalogue.shop import Heard, Shop, check_pictures, photo, run
 from tests.catalogue.standin import StandIn
 from tests.catalogue.standin_engine import Habits
 from tests.catalogue.standin_graph import colour_of
-
-
-def check_pictures(shop: Shop) -> None:
-    """Every done entry has its picture, painted from its own photo, prompt and seed."""
-    for entry in shop.entries().values():
-        if entry.state != "done":
-            continue
-        with Image.open(shop.out / entry.files["picture"]) as image:
-            text = entry.job.values.get("prompt") or f"a photo of a {entry.job.category}"
-            content = (shop.folder / entry.job.files["image"]).read_bytes()
-            assert image.getpixel((3, 3)) == colour_of(content, text, entry.seed)
-            assert json.loads(image.info["product_background"])["id"] == entry.job.product
-    assert len(shop.pictures()) == sum(entry.state == "done" for entry in shop.entries().values())
 
 
 def states(shop: Shop) -> dict[str, int]:
@@ -243,47 +229,6 @@ def test_what_others_queued_is_left_alone_and_our_orphans_are_cancelled(shop: Sh
             assert clients.count("somebody") == 2 and clients.count(client_id) == 8
 
     asyncio.run(once())
-
-
-def test_stopping_finishes_what_runs_and_takes_back_the_rest(shop: Shop) -> None:
-    shop.write()
-
-    async def once() -> None:
-        async with StandIn(Habits(seconds=0.3)) as server:
-            with Ledger(shop.ledger) as ledger:
-                runner = Runner(shop.plan(), ledger, Fleet((server.url,)), Heard())
-                running = asyncio.create_task(runner.run())
-                while not server.history:
-                    await asyncio.sleep(0.02)
-                runner.stop()
-                counts = await asyncio.wait_for(running, 20)
-            assert counts["submitted"] == 0 and counts["done"] == server.executed.total() < 8
-            assert not server.queue and not server.running
-            assert (await run(shop, server.url))["done"] == 8
-            assert (server.told()["executions"], server.told()["painted_twice"]) == (8, 0)
-
-    asyncio.run(once())
-    check_pictures(shop)
-
-
-def test_stopping_at_once_leaves_the_jobs_to_the_next_run(shop: Shop) -> None:
-    shop.write()
-
-    async def once() -> None:
-        async with StandIn(Habits(seconds=0.1)) as server:
-            with Ledger(shop.ledger) as ledger:
-                runner = Runner(shop.plan(), ledger, Fleet((server.url,)), Heard())
-                running = asyncio.create_task(runner.run())
-                while not server.history:
-                    await asyncio.sleep(0.02)
-                running.cancel()
-                await asyncio.gather(running, return_exceptions=True)
-                assert ledger.counts()["submitted"] >= 1
-            assert (await run(shop, server.url))["done"] == 8
-            assert (server.told()["executions"], server.told()["executed_twice"]) == (8, 0)
-
-    asyncio.run(once())
-    check_pictures(shop)
 
 
 def test_no_server_at_all(shop: Shop, tmp_path: Path) -> None:
