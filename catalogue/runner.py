@@ -90,6 +90,8 @@ class Runner:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._alone_since = time.monotonic()
         self._closing = False
+        self._ended = asyncio.Event()
+        """Wakes `run`, which looks every second only."""
 
     async def run(self) -> dict[str, int]:
         """Run until every job has ended, or `stop` was called. Returns the number of jobs by state.
@@ -97,6 +99,7 @@ class Runner:
         Raises ComfyError when no server can be used.
         """
         began = time.monotonic()
+        ended = asyncio.create_task(self._ended.wait())
         try:
             while not self._over():
                 for url in self.fleet.addresses():
@@ -107,8 +110,9 @@ class Runner:
                 if not self._tasks:  # the list of servers is still empty
                     await asyncio.sleep(_BEAT)
                     continue
-                done, _ = await asyncio.wait(self._tasks.values(), timeout=_BEAT, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
+                watched = [ended, *self._tasks.values()]
+                done, _ = await asyncio.wait(watched, timeout=_BEAT, return_when=asyncio.FIRST_COMPLETED)
+                for task in done - {ended}:
                     task.result()  # a fault of this program's own: let it be seen
                 if self.plan.assignment:
                     if time.monotonic() - began > _GRACE:
@@ -117,9 +121,9 @@ class Runner:
                     self.display.progress(self.counts, sum(lane.up for lane in self.lanes.values()))
         finally:
             self._closing = True
-            for task in self._tasks.values():
+            for task in (ended, *self._tasks.values()):
                 task.cancel()
-            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+            await asyncio.gather(ended, *self._tasks.values(), return_exceptions=True)
         self.counts = self.ledger.counts()
         self.display.progress(self.counts, 0)
         return self.counts
@@ -210,6 +214,8 @@ class Runner:
                 while len(lane.work) < depth and (following := self._next()):
                     self._start(lane, server, following)
             if not lane.work:
+                if self._over():
+                    self._ended.set()
                 await asyncio.sleep(0.1)
                 continue
             done, _ = await asyncio.wait(lane.work, timeout=0.5, return_when=asyncio.FIRST_COMPLETED)
