@@ -24,7 +24,7 @@ def relative_path(text: str) -> str:
     """The path with forward slashes, if it is one that stays below its folder. Raises ValueError with the reason."""
     if "://" in text:
         raise ValueError(f"{text!r} is an address; files are never fetched from the network")
-    if any(ord(letter) < 32 for letter in text):
+    if any(ord(letter) < 32 or 127 <= ord(letter) < 160 for letter in text):
         raise ValueError(f"{text!r} holds control characters")
     if PureWindowsPath(text).drive or PureWindowsPath(text).root or PurePosixPath(text).is_absolute():
         raise ValueError(f"{text!r} is an absolute path; paths are relative to the catalogue's folder")

@@ -49,7 +49,7 @@ def check_picture(name: str, content: bytes) -> str:
 
 def _open(content: bytes) -> Image.Image:
     with _opening, warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS decides
+        warnings.simplefilter("ignore")  # of large pictures, where MAX_PIXELS decides, and of broken ones
         return Image.open(io.BytesIO(content), formats=tuple(FORMATS))
 
 

@@ -56,7 +56,8 @@ class Row(BaseModel):
     @classmethod
     def empty_means_missing(cls, data: Any) -> Any:
         for name, value in data.items():
-            if isinstance(value, float) and not math.isfinite(value):
+            unfit = isinstance(value, float) and not math.isfinite(value)
+            if unfit or (isinstance(value, bool) and name in ("seed", "variants", "width", "height")):
                 raise ValueError(_no_value(name, value))
         cells = {name: value.strip() if isinstance(value, str) else value for name, value in data.items()}
         return {name: value for name, value in cells.items() if value is not None and value != ""}
@@ -255,7 +256,7 @@ def _parquet(folder: Folder, name: str) -> Iterator[tuple[int, dict[str, Any] | 
                     line += 1
                     yield line, raw if isinstance(raw, str) else _unreadable(raw) or raw
         except (ValueError, OSError, MemoryError) as error:  # pyarrow's own errors are such
-            yield line + 1, f"rows {line + 1} to {end} can't be read ({str(error)[:100]})"
+            yield line + 1, f"rows {line + 1} to {end} can't be read ({_in_a_line(error)})"
             line = end
 
 
@@ -269,7 +270,12 @@ def _open_parquet(folder: Folder, name: str) -> Any:
         source = folder.local / name if folder.local else pyarrow.BufferReader(folder.get(name))
         return pyarrow.parquet.ParquetFile(source)
     except (pyarrow.ArrowException, OSError) as error:
-        raise ComfyError(f"{name} can't be read as Parquet: {str(error)[:200]}") from error
+        raise ComfyError(f"{name} can't be read as Parquet: {_in_a_line(error)}") from error
+
+
+def _in_a_line(error: BaseException) -> str:
+    text = "".join(letter if letter.isprintable() else " " for letter in str(error)[:500])
+    return " ".join(text.split())[:200]
 
 
 def _rows_of(batch: Any) -> list[dict[str, Any] | str]:
@@ -278,7 +284,7 @@ def _rows_of(batch: Any) -> list[dict[str, Any] | str]:
         return list(batch.to_pylist())
     except (ValueError, OverflowError) as error:
         if batch.num_rows == 1:
-            return [f"can't be read ({str(error)[:100]})"]
+            return [f"can't be read ({_in_a_line(error)})"]
         return [row for number in range(batch.num_rows) for row in _rows_of(batch.slice(number, 1))]
 
 

@@ -45,7 +45,7 @@ class Workflow:
         if len(found) != 1:
             titles = ", ".join(sorted(title_of(self.graph, node_id) for node_id in self.graph))
             raise ComfyError(
-                f"{len(found)} nodes are called {name!r}, one is needed. Titles in this workflow: {titles}."
+                f"{len(found)} nodes are called {name!r}, one is needed. Titles in this workflow: {titles[:1000]}."
             )
         return found[0]
 
