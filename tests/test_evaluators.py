@@ -18,6 +18,7 @@ from training.evaluators.tasks import TASKS, damaged, foreign, scene_figures
 from training.evaluators.views import GREY, boxes, foot_view, scene_view, whole_view
 from training.protocol import PROTOCOL, read_protocol
 from training.suites import base as base_suite
+from training.suites import ladder
 
 SIDE = 64
 
@@ -173,8 +174,9 @@ def test_trained_frozen_loaded_and_the_suite_measures_with_them(
     render(data, 8, negative="lifted", first=40)
     frozen = read_protocol(protocol)
     quick = type(frozen)(2, frozen.guidance, frozen.seed, 40, 0, frozen.evaluators)
-    monkeypatch.setattr(base_suite, "read_protocol", lambda: quick)
-    monkeypatch.setattr(base_suite, "load_evaluators", lambda: evaluators)
+    for suite in (base_suite, ladder):
+        monkeypatch.setattr(suite, "read_protocol", lambda: quick)
+        monkeypatch.setattr(suite, "load_evaluators", lambda: evaluators)
     result = tmp_path / "results" / "base.json"
     sheets = tmp_path / "sheets"
     evaluate.main(["base", "--data", str(data), "--json", str(result), "--sheets", str(sheets)])
@@ -189,6 +191,12 @@ def test_trained_frozen_loaded_and_the_suite_measures_with_them(
     for key in keys:
         assert figures[f"{key}_low"] <= figures[key] + 1e-9 and figures[key] <= figures[f"{key}_high"] + 1e-9, key
     assert {path.name for path in sheets.iterdir()} >= {"pictures.png", "worst_contact.png", "worst_surface.png"}
+
+    evaluate.main(["ladder", "--data", str(studio), "--json", str(result), "--limit", "8", "--sheets", str(sheets)])
+    figures = json.loads(result.read_text())
+    for key in ("kid_blur2", "accuracy_surface_noise", "category_leak", "contact_rate_lifted", "extension_grown"):
+        assert f"first_{key}" in figures and f"second_{key}_low" in figures
+    assert (sheets / "rungs.png").is_file()
 
     weights = folder / "first_scene.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
