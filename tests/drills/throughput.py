@@ -75,13 +75,18 @@ async def always_full(catalogue: Path, graph: Path, url: str, round_: int) -> fl
     return len(ids) / ((max(times) - min(times)) / 1000)
 
 
+async def both_full(catalogue: Path, graph: Path, urls: list[str], round_: int) -> float:
+    """Pictures a second of all servers at once, each with a full queue: what the machine itself allows."""
+    return sum(await asyncio.gather(*(always_full(catalogue, graph, url, round_ + 100) for url in urls)))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--record", type=Path, help="JSON file to add the figures to")
     options = parser.parse_args()
-    full, one, two = [], [], []
+    full, both, one, two = [], [], [], []
     with tempfile.TemporaryDirectory(prefix="drill-") as name:
         folder = Path(name)
         catalogue, double = (write_catalogue(folder / f"shop{n}", n * options.jobs) for n in (1, 2))
@@ -93,11 +98,13 @@ def main() -> None:
             for victim in victims:
                 asyncio.run(with_runner(warm, graph, folder / f"warm{victim.core}", [victim.url]))
             for number in range(options.rounds):
-                order = ["full", "one", "two"] if number % 2 == 0 else ["two", "one", "full"]
+                order = ["full", "one", "two", "both"][:: 1 if number % 2 == 0 else -1]
                 for kind in order:
                     out = folder / f"{kind}{number}"
                     if kind == "full":
                         full.append(asyncio.run(always_full(catalogue, graph, urls[0], number)))
+                    elif kind == "both":
+                        both.append(asyncio.run(both_full(catalogue, graph, urls, number)))
                     elif kind == "one":
                         one.append(asyncio.run(with_runner(catalogue, graph, out, urls[:1])))
                     else:
@@ -107,10 +114,13 @@ def main() -> None:
                 victim.stop()
     figures = {
         "throughput_full_queue": statistics.median(full),
+        "throughput_both_queues_full": statistics.median(both),
         "throughput_runner": statistics.median(one),
         "throughput_two_servers": statistics.median(two),
         "throughput_ratio": statistics.median(a / b for a, b in zip(one, full, strict=True)),
         "throughput_ratio_two": statistics.median(b / a for a, b in zip(one, two, strict=True)),
+        "throughput_ratio_two_of_machine": statistics.median(b / a for a, b in zip(both, two, strict=True)),
+        "throughput_machine_ratio_two": statistics.median(b / a for a, b in zip(full, both, strict=True)),
     }
     if options.record:
         record(options.record, {key: round(value, 4) for key, value in figures.items()})
