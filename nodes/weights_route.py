@@ -10,7 +10,6 @@ import os
 
 import folder_paths
 from aiohttp import web
-from server import PromptServer
 
 _known: dict[tuple[str, int, int], str] = {}  # (path, size, time of change) -> SHA-256
 
@@ -46,6 +45,9 @@ async def weights(request: web.Request) -> web.Response:
 
 
 def register_weights_route() -> None:
+    # Not at the top: it brings all of ComfyUI's nodes, and tests import this package without a server.
+    from server import PromptServer
+
     instance = getattr(PromptServer, "instance", None)
     if instance is not None:  # tools that only list nodes start no server
         instance.routes.get("/product_background/weights")(weights)
