@@ -5,15 +5,19 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import stat
 import tempfile
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from .protocol import ComfyError
 
 MAX_BYTES = 100 * 2**20
 """The largest file that a row may name; ComfyUI's own limit for an upload."""
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class BadFile(ComfyError):
@@ -24,9 +28,9 @@ def relative_path(text: str) -> str:
     """The path with forward slashes, if it is one that stays below its folder. Raises ValueError with the reason."""
     if "://" in text:
         raise ValueError(f"{text!r} is an address; files are never fetched from the network")
-    if any(ord(letter) < 32 or 127 <= ord(letter) < 160 for letter in text):
+    if _CONTROL.search(text):
         raise ValueError(f"{text!r} holds control characters")
-    if PureWindowsPath(text).drive or PureWindowsPath(text).root or PurePosixPath(text).is_absolute():
+    if text[:1] in ("/", "\\") or text[1:2] == ":":  # also a share of Windows, and its drives
         raise ValueError(f"{text!r} is an absolute path; paths are relative to the catalogue's folder")
     parts = text.replace("\\", "/").split("/")
     if ".." in parts:

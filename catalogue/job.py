@@ -8,11 +8,13 @@ import re
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from .protocol import Graph
 from .rows import FILE_COLUMNS, MAX_SEED, Row
 
+_encode = json.JSONEncoder(sort_keys=True, default=str).encode
 _NAMES = uuid.UUID("6f1d3c1e-58c5-5d0b-9f5b-0f3f0a2b7c11")
 
 
@@ -33,6 +35,11 @@ class Job:
     def files(self) -> dict[str, str]:
         """Column -> path, of the files that the row names."""
         return {column: str(self.values[column]) for column in FILE_COLUMNS if column in self.values}
+
+    @cached_property
+    def cells(self) -> str:
+        """The values as text, the same for the same values."""
+        return _encode(self.values)
 
     def with_seed(self, seed: int) -> Job:
         return Job(self.product, self.variant, self.line, seed, {**self.values, "seed": seed})
@@ -55,7 +62,7 @@ def further_seed(job: Job, attempt: int) -> int:
 
 
 def digest(*parts: object) -> bytes:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).digest()
+    return hashlib.sha256(_encode(parts).encode()).digest()
 
 
 def key_of(job: Job, graph: Graph, weights: dict[str, str | None]) -> str:

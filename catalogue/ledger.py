@@ -124,11 +124,20 @@ class Ledger:
     # The jobs of a catalogue
 
     def want(self, stamped: Iterable[tuple[Job, str]]) -> None:
-        """Make these the wanted jobs, in one step. What was done under the same stamp stays done."""
+        """Make these the wanted jobs, in one step. What was done under the same stamp stays done.
+
+        Only what has changed is written: 100,000 rows that are as they were take a moment.
+        """
         now = time.time()
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            self._db.execute("UPDATE jobs SET wanted = 0")
+            rows = self._db.execute("SELECT product, variant, stamp, line FROM jobs WHERE wanted")
+            known = {(row[0], row[1]): (row[2], row[3]) for row in rows}
+            new = (
+                (job.product, job.variant, job.line, str(job.seed), job.cells, stamp, now)
+                for job, stamp in stamped
+                if known.pop((job.product, job.variant), None) != (stamp, job.line)
+            )
             self._db.executemany(
                 "INSERT INTO jobs (product, variant, line, seed, cells, stamp, wanted, state, changed)"
                 " VALUES (?, ?, ?, ?, ?, ?, 1, 'pending', ?)"
@@ -137,13 +146,12 @@ class Ledger:
                 " cells = excluded.cells, stamp = excluded.stamp,"
                 # What the row says has changed. Its key tells, when it is made, whether that matters.
                 " failures = iif(stamp = excluded.stamp, failures, 0), losses = iif(stamp = excluded.stamp, losses, 0),"
-                " error = iif(stamp = excluded.stamp, error, NULL), not_before = 0,"
+                " error = iif(stamp = excluded.stamp, error, NULL),"
                 " state = iif(stamp = excluded.stamp, state, 'pending')",
-                (
-                    (job.product, job.variant, job.line, str(job.seed), json.dumps(job.values), stamp, now)
-                    for job, stamp in stamped
-                ),
+                new,
             )
+            self._db.executemany("UPDATE jobs SET wanted = 0 WHERE product = ? AND variant = ?", list(known))
+            self._db.execute("UPDATE jobs SET not_before = 0 WHERE not_before > 0")
             self._db.execute("COMMIT")
         except BaseException:
             self._db.execute("ROLLBACK")

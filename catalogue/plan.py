@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from .bindings import Binding
@@ -87,14 +89,15 @@ class Plan:
         assert self.assignment is not None
         source = Folder(self.source)
         common = digest(self.assignment.workflow.digest, self.assignment.weights, self.min_score, self.tries).hex()
+        stamp_of = lru_cache(10_000)(source.stamp)
         self.problems.clear()
         for row in self.rows() if self.rows else read_rows(source, self.name):
             if isinstance(row, Problem):
                 self.problems.append(row)
                 continue
             for job in jobs_of(*row):
-                stamps = [source.stamp(path) for path in job.files.values()]
-                yield job, digest(common, job.values, stamps).hex()[:24]
+                parts = (common, job.cells, *map(stamp_of, job.files.values()))
+                yield job, hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
 
 
 def _present(out: Folder) -> set[str] | None:

@@ -160,10 +160,10 @@ def _text(folder: Folder, name: str) -> io.TextIOBase:
 
 
 def _unreadable(row: dict[str, Any] | str) -> str | None:
-    parts = [row] if isinstance(row, str) else [part for cell in row.items() for part in cell if isinstance(part, str)]
-    if any("\ufffd" in part for part in parts):
+    text = row if isinstance(row, str) else "".join(part for cell in row.items() for part in cell if type(part) is str)
+    if "\ufffd" in text:
         return "is not UTF-8: save the catalogue in that encoding"
-    return "holds a NUL character" if any("\0" in part for part in parts) else None
+    return "holds a NUL character" if "\0" in text else None
 
 
 class _Lines:
@@ -186,6 +186,9 @@ class _Lines:
         """A new record; returns the number of its first line."""
         self._record.clear()
         return self.number + 1
+
+    def record(self) -> str:
+        return "".join(self._record)
 
     def back(self) -> bool:
         """To the second line of this record; returns whether it had more than one."""
@@ -215,8 +218,7 @@ def _csv(folder: Folder, name: str) -> Iterator[tuple[int, dict[str, Any] | str]
             if len(cells) != len(header):
                 yield line, f"has {len(cells)} cells where the first line has {len(header)} columns"
                 continue
-            raw: dict[str, Any] = dict(zip(header, cells, strict=True))
-            yield line, _unreadable(raw) or raw
+            yield line, _unreadable(lines.record()) or dict(zip(header, cells, strict=True))
 
 
 def _header(name: str, reader: Iterator[list[str]]) -> list[str]:
