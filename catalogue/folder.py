@@ -8,6 +8,7 @@ import os
 import re
 import stat
 import tempfile
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -56,10 +57,13 @@ class Folder:
             self._listed: dict[str, Any] | None = None
         else:
             self.local = Path(self.where.removeprefix("file://")).expanduser().absolute()
-            self._real = os.path.realpath(self.local)
 
     def __str__(self) -> str:
         return self.where
+
+    @cached_property
+    def _real(self) -> str:
+        return os.path.realpath(str(self.local))
 
     def stamp(self, name: str) -> str:
         """Changes when the file changes; made without reading it. Empty when there is no such file."""
