@@ -96,7 +96,10 @@ async def _until_stopped(runner, display: RunDisplay) -> dict[str, int]:  # type
         display.say("Stopping: what runs is finished, nothing new begins. Again to stop at once; nothing is lost.")
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, interrupted)
+        try:
+            loop.add_signal_handler(number, interrupted)
+        except NotImplementedError:  # Windows
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(interrupted))
     try:
         return dict(await runner.run())
     except asyncio.CancelledError:

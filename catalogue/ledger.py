@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import sqlite3
 import time
@@ -67,16 +66,17 @@ class Ledger:
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
-        self._lock = None
+        self._lock: sqlite3.Connection | None = None
         if read_only:
             if not path.is_file():
                 raise ComfyError(f"There is no ledger {path}: nothing was run into that folder.")
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = path.with_suffix(".lock").open("w")
+            # SQLite's own lock on a file beside: every system has it, and it goes with a killed process.
+            self._lock = sqlite3.connect(path.with_suffix(".lock"), isolation_level=None, timeout=0)
             try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+                self._lock.execute("BEGIN EXCLUSIVE")
+            except sqlite3.OperationalError:
                 self._lock.close()
                 raise ComfyError(f"Another run is at work on {path}. Wait for it, or stop it.") from None
         try:
@@ -85,9 +85,8 @@ class Ledger:
             self._db.row_factory = sqlite3.Row
             if not read_only:
                 self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute(
-                "PRAGMA synchronous = NORMAL"
-            )  # a killed process loses nothing, a power cut the last moment
+            # A killed process loses nothing then, a power cut the last moment.
+            self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.execute("PRAGMA busy_timeout = 10000")
             if not read_only:
                 self._db.executescript(_SCHEMA)
