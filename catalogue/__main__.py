@@ -114,7 +114,8 @@ def _conclude(counts: dict[str, int], bad_rows: int, options: argparse.Namespace
         console.print("The same command goes on from here.")
         return 130
     if lost:
-        console.print(f"`python -m catalogue status {options.out}` says why; `retry` lets them be tried again.")
+        where = f"{options.out} --ledger {options.ledger}" if options.ledger else options.out
+        console.print(f"`python -m catalogue status {where}` says why; `retry` lets them be tried again.", markup=False)
     return 1 if lost or bad_rows else 0
 
 
