@@ -6,6 +6,7 @@ import asyncio
 import errno
 import hashlib
 import json
+import math
 import sqlite3
 import time
 from collections.abc import Callable
@@ -246,7 +247,8 @@ def _score(workflow: Workflow, result: Result) -> float | None:
     reported = result.outputs.get(workflow.node(workflow.score), {})
     for value in reported.values():
         try:
-            return float(value[0])
+            if math.isfinite(number := float(value[0])):
+                return number
         except (TypeError, ValueError, IndexError, KeyError):
             continue
     raise ComfyError(f"The node {workflow.score!r} reported no number as score: {str(reported)[:200]}")

@@ -340,6 +340,6 @@ class Runner:
         state, pause = verdict(error, entry.failures, entry.losses, entry.error, self.fleet.attempts)
         if state in ENDED:
             self.ledger.ended(entry, ENDED[state], text)
-            self.display.say(f"line {entry.job.line} (id {entry.job.product!r}): {state}. {text}")
+            self.display.say(f"line {entry.job.line} (id {entry.job.product!r}): {state}. {entry.error}")
         else:
             self.ledger.again(entry, text, failed=state == "again", pause=pause)

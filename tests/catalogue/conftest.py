@@ -14,6 +14,7 @@ from tests.catalogue.shop import Shop
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "_BEAT", 0.05)
     monkeypatch.setattr(runner, "_ROOM", 0.1)
+    monkeypatch.setattr(runner, "_GRACE", 0.5)
 
 
 @pytest.fixture

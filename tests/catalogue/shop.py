@@ -61,10 +61,13 @@ class Shop:
         self.workflow.write_text(json.dumps(self.graph))
         return self
 
-    def plan(self, **options: Any) -> Plan:
-        bindings = [Binding.parse(text) for text in BINDINGS if "prompt" not in text]
+    def plan(self, *, bind: tuple[str, ...] = (), outputs: dict[str, str] | None = None, **options: Any) -> Plan:
+        bindings = [Binding.parse(text) for text in bind]
+        bindings += [Binding.parse(text) for text in BINDINGS if "prompt" not in text]
         bindings.append(Binding.of("Prompt.text", "{prompt}", otherwise="a photo of a {category}"))
-        return Plan(str(self.folder), self.catalogue.name, str(self.out), self.graph, tuple(bindings), {}, **options)
+        return Plan(
+            str(self.folder), self.catalogue.name, str(self.out), self.graph, tuple(bindings), outputs or {}, **options
+        )
 
     def options(self, *servers: str) -> list[str]:
         """For the command line, after the command."""

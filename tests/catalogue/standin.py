@@ -15,6 +15,7 @@ import contextlib
 import dataclasses
 import heapq
 import json
+import ssl
 import sys
 import time
 from pathlib import Path, PurePosixPath
@@ -31,9 +32,9 @@ from tests.catalogue.standin_graph import object_info, validate
 class StandIn(Engine):
     """`async with StandIn() as server` serves at `server.url` until its end."""
 
-    def __init__(self, habits: Habits | None = None, *, port: int = 0) -> None:
+    def __init__(self, habits: Habits | None = None, *, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         super().__init__(habits)
-        self.port = port
+        self.port, self.tls = port, tls
         self._runner: web.AppRunner | None = None
 
     @property
@@ -62,7 +63,7 @@ class StandIn(Engine):
         )  # fmt: skip
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.05)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True, ssl_context=self.tls)
         await site.start()
         self.port = self._runner.addresses[0][1]
         self._worker = asyncio.create_task(self._work())

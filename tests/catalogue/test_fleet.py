@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -130,6 +132,26 @@ def test_a_token_opens_a_server(shop: Shop) -> None:
     asyncio.run(once())
 
 
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+def test_a_server_on_tls(shop: Shop, tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", str(key)]
+    subprocess.run([*command, "-out", str(certificate)], check=True, capture_output=True)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+
+    async def once() -> None:
+        async with StandIn(tls=context) as server:
+            url = f"https://localhost:{server.port}"
+            with pytest.raises(ComfyError, match="No server has answered"):
+                await run(shop, url, fleet={"patience": 0.5})
+            assert server.told()["prompts"] == 0
+            assert (await run(shop, url, fleet={"cafile": str(certificate)}))["done"] == 8
+
+    asyncio.run(once())
+
+
 def test_a_list_of_servers_that_grows(shop: Shop, tmp_path: Path) -> None:
     listing = tmp_path / "servers.txt"
 
@@ -246,7 +268,7 @@ def test_a_killed_run_is_taken_up_and_nothing_is_painted_twice(shop: Shop) -> No
 def test_ctrl_c(shop: Shop) -> None:
     """Once: what runs is finished. Twice: at once, and the jobs are found again."""
     shop.write()
-    with standing(Habits(seconds=0.5)) as server:
+    with standing(Habits(seconds=0.3)) as server:
         for presses in (1, 2):
             process, before = start(shop, server.url), len(server.history)
             while len(server.history) <= before or not server.running:

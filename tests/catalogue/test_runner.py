@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 import json
 from pathlib import Path
@@ -49,6 +50,30 @@ def test_every_product_gets_its_pictures_once(shop: Shop) -> None:
     with Image.open(shop.out / entry.files["picture"]) as image:
         graph = json.loads(image.info["prompt"])
     assert graph["4"]["inputs"]["seed"] == 9, "the picture holds its workflow"
+
+
+def test_masks_and_a_second_output(shop: Shop) -> None:
+    """A row without a mask keeps the workflow's own file."""
+    example = shop.graph["1"]["inputs"]["image"]
+    shop.graph["7"] = {"class_type": "LoadImage", "inputs": {"image": example}, "_meta": {"title": "Mask"}}
+    shop.graph["8"] = {"class_type": "SaveImage", "inputs": {"images": ["7", 0], "filename_prefix": "shop/mask"}}
+    shop.graph["8"]["_meta"] = {"title": "Save mask"}
+    (shop.folder / "m.png").write_bytes(photo(99))
+    shop.rows[0]["mask"] = "m.png"
+    outputs = {"picture": "Save", "mask": "Save mask"}
+
+    async def once() -> None:
+        async with StandIn() as server:
+            assert (await run(shop, server.url, bind=("Mask.image={mask}",), outputs=outputs))["done"] == 8
+            assert server.told()["POST upload"] == 9
+
+    asyncio.run(once())
+    for name, entry in shop.entries().items():
+        assert list(entry.files) == ["picture", "mask"] and entry.files["mask"].endswith(".mask.png")
+        with Image.open(shop.out / entry.files["mask"]) as image:
+            used = json.loads(image.info["prompt"])["7"]["inputs"]["image"]
+        digest = hashlib.sha256(photo(99)).hexdigest()[:40]
+        assert used == (f"product_background/{digest}.png" if name == "p0/0" else example)
 
 
 def test_many_faults_at_once(shop: Shop) -> None:
