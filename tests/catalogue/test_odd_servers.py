@@ -77,6 +77,31 @@ def check_some(shop: Shop) -> None:
     assert all((shop.out / entry.files["picture"]).is_file() for entry in shop.entries().values())
 
 
+def test_a_network_that_is_gone_for_a_while(shop: Shop) -> None:
+    """The server paints on meanwhile; what it still has of ours is cancelled, and asked for under another id."""
+
+    heard = Heard()
+    del shop.rows[4:]
+
+    async def once() -> None:
+        async with StandIn(Habits(seconds=4.0)) as server:
+            running = asyncio.create_task(run(shop, server.url, heard=heard))
+            while not server.running or not server.queue:
+                await asyncio.sleep(0.02)
+            await asyncio.sleep(1.0)
+            server.habits.drop = 1.0
+            while not any("asked again" in line for line in heard.lines):
+                await asyncio.sleep(0.02)
+            assert server.running, "it must still paint one of ours"
+            server.habits.drop, server.habits.seconds = 0.0, 0.1
+            assert (await running)["done"] == 4
+            assert not server.queue and not server.running and server.told()["executed_twice"] == 0
+
+    asyncio.run(once())
+    assert all(entry.failures == 0 for entry in shop.entries().values())
+    check_pictures(shop)
+
+
 def test_messages_that_are_not_comfyuis(shop: Shop) -> None:
     class Noisy(StandIn):
         async def _send(self, client: str, kind: str, data: dict[str, Any]) -> None:
