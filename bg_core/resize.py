@@ -6,16 +6,24 @@ import torch
 LANCZOS_RADIUS = 3
 
 
-def area_average(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """Area-averages [..., H, W] to [..., height, width]; every output pixel is the mean of the area it covers."""
-    rows = _coverage(image.shape[-2], height).to(image)
-    columns = _coverage(image.shape[-1], width).to(image)
+Box = tuple[float, float, float, float]
+"""Top, left, bottom and right in pixels; fractions of pixels are allowed."""
+
+
+def area_average(image: torch.Tensor, height: int, width: int, box: Box | None = None) -> torch.Tensor:
+    """Area-averages [..., H, W] to [..., height, width]; every output pixel is the mean of the area it covers.
+
+    `box`: the part of the image to take; the whole by default.
+    """
+    top, left, bottom, right = box or (0, 0, *image.shape[-2:])
+    rows = _coverage(image.shape[-2], height, top, bottom).to(image)
+    columns = _coverage(image.shape[-1], width, left, right).to(image)
     return rows @ image @ columns.T
 
 
-def _coverage(size: int, target: int) -> torch.Tensor:
-    """[target, size]: the share of each input pixel in each output pixel; rows sum to 1."""
-    edges = torch.arange(target + 1, dtype=torch.float64) * (size / target)
+def _coverage(size: int, target: int, first: float, last: float) -> torch.Tensor:
+    """[target, size]: the share of each input pixel in each output pixel, within first..last; rows sum to 1."""
+    edges = first + torch.arange(target + 1, dtype=torch.float64) * ((last - first) / target)
     pixel = torch.arange(size, dtype=torch.float64)
     end = torch.minimum(edges[1:, None], pixel + 1)
     start = torch.maximum(edges[:-1, None], pixel)

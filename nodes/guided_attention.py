@@ -1,0 +1,112 @@
+"""What a layer runs in place of its cross-attention while regions guide it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from comfy.ldm.modules.attention import optimized_attention
+from torch import Tensor
+
+from ..bg_core.attention_map import Record
+from ..bg_core.errors import ProductBackgroundError
+from ..bg_core.region_attention import attention_share, region_attention
+from ..bg_core.region_plan import Plan, Watched
+
+Layer = tuple[str, int, int]
+"""A transformer block as ComfyUI counts it: "input", "middle" or "output", number, and index within."""
+
+Patch = Callable[[Tensor, Tensor, Tensor, dict[str, Any]], Tensor]
+"""ComfyUI's attention patch: (q, k, v, extra_options) -> out, all [rows,N or M,heads*d]."""
+
+OVERRIDE = "optimized_attention_override"
+
+
+class GuidedAttention:
+    """One layer's attention patch: `plan`'s biases on the rows that have one, the stock attention on all others.
+
+    `previous`: another pack's patch of that layer, or None. `record` takes what the `watched` rows look at.
+    Nothing is prepared or moved here: it runs in every layer of every step, and inside compiled models.
+    """
+
+    def __init__(
+        self, plan: Plan, layer: Layer, previous: Patch | None, record: Record | None, watched: tuple[Watched, ...]
+    ) -> None:
+        self.plan, self.layer, self.previous, self.record, self.watched = plan, layer, previous, record, watched
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> GuidedAttention:
+        return self
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any]) -> Tensor:
+        height, width = extra_options["activations_shape"][-2:]
+        plan = self.plan
+        if q.shape[0] != plan.rows or k.shape[1] != plan.keys or q.shape[1] != height * width:
+            raise ProductBackgroundError(_misfit(plan, q, k, height * width))
+        heads = extra_options["n_heads"]
+        biases = plan.at(height, width)
+        if self.record is not None:
+            self._watch(q, k, heads, (height, width), biases)
+        if self.previous is not None:
+            return self._difference(self.previous(q, k, v, extra_options), q, k, v, heads, biases)
+        if OVERRIDE in extra_options:  # somebody else's attention function: as a patch, it never sees our biases
+            return self._difference(_stock(q, k, v, extra_options), q, k, v, heads, biases)
+        pieces, done = [], 0
+        for span, bias in zip(plan.spans, biases, strict=True):
+            if span.start > done:
+                before = slice(done, span.start)
+                pieces.append(_stock(q[before], k[before], v[before], extra_options))
+            rows = slice(span.start, span.stop)
+            pieces.append(region_attention(q[rows], k[rows], v[rows], heads, bias))
+            done = span.stop
+        if done < plan.rows:
+            pieces.append(_stock(q[done:], k[done:], v[done:], extra_options))
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+
+    def _difference(
+        self, out: Tensor, q: Tensor, k: Tensor, v: Tensor, heads: int, biases: tuple[Tensor, ...]
+    ) -> Tensor:
+        """`out` plus what the biases change: the attention to the text with them less the one without."""
+        pieces, done = [], 0
+        for span, bias in zip(self.plan.spans, biases, strict=True):
+            rows = slice(span.start, span.stop)
+            of = q[rows], k[rows], v[rows], heads
+            change = region_attention(*of, bias) - region_attention(*of)
+            pieces += [out[done : span.start], out[rows] + change.to(out.dtype)]
+            done = span.stop
+        # Put together anew, never added in place: what a patch returns may be one of its inputs.
+        return torch.cat([*pieces, out[done:]]) if pieces else out
+
+    def _watch(self, q: Tensor, k: Tensor, heads: int, size: tuple[int, int], biases: tuple[Tensor, ...]) -> None:
+        part, number, index = self.layer
+        for watched in self.watched:
+            bias = None
+            for span, candidate in zip(self.plan.spans, biases, strict=True):
+                if span.start <= watched.start and watched.stop <= span.stop:
+                    first = watched.start - span.start
+                    one = len(candidate) == 1
+                    bias = candidate if one else candidate[first : first + watched.stop - watched.start]
+            rows = slice(watched.start, watched.stop)
+            share = attention_share(q[rows], k[rows], heads, watched.members, bias)
+            self.record.add(f"{part} {number}.{index}", size, watched.names, share)
+
+
+def _stock(q: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any]) -> Tensor:
+    """What a layer without patches does, another pack's override of the attention function included."""
+    precision = extra_options["attn_precision"]
+    return optimized_attention(
+        q, k, v, extra_options["n_heads"], attn_precision=precision, transformer_options=extra_options
+    )
+
+
+def _misfit(plan: Plan, q: Tensor, k: Tensor, places: int) -> str:
+    found = f"{q.shape[0]} rows of {q.shape[1]} places and {k.shape[1]} tokens"
+    message = (
+        f"Mask-Guided Attention expected {plan.rows} rows of {places} places and {plan.keys} tokens, and got {found}. "
+        "Another node changes the attention's inputs, and the positions of the identifier are lost: "
+    )
+    if q.shape[0] != plan.rows:
+        return message + "an attention couple (PPM and others) repeats rows. Use one of the two."
+    if k.shape[1] != plan.keys:
+        return message + "NegPip halves the tokens, others append some. Use one of the two."
+    return message + "something merges places. Use one of the two."
