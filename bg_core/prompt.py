@@ -46,8 +46,8 @@ class Tokens(Protocol):
         """The ids of `text` alone, without start and end."""
         ...
 
-    def embedding(self, text: str) -> tuple[Tensor | None, str]:
-        """What "embedding:NAME more" names ([n,width] or [width]), or None, and the text left over."""
+    def embedding(self, name: str) -> tuple[Tensor | None, str]:
+        """The textual inversion `name` ([n,width] or [width]), or None, and what of the name wasn't one (a comma)."""
         ...
 
 
@@ -113,10 +113,10 @@ def tokenize(pieces: Sequence[Piece], tokens: Tokens, vectors: int, width: int) 
         elif isinstance(piece, Words):
             layout.add(_word_slots(piece, tokens, neutral))
         else:
-            found, rest = tokens.embedding(piece.text)
+            found, left = tokens.embedding(piece.name) if piece.name else (None, "")
             layout.add(_embedding_slots(found, piece, width))
-            if rest:
-                layout.add([_Slot(token, piece.weight) for token in tokens.ids(rest)])
+            behind = ((left.strip() + " ", None), *piece.runs)
+            layout.add(_word_slots(Words(behind, piece.weight), tokens, neutral))
     return layout.finish()
 
 
@@ -220,11 +220,9 @@ def _word_slots(piece: Words, tokens: Tokens, neutral: int) -> list[_Slot]:
 
 def _embedding_slots(found: Tensor | None, piece: Embedding, width: int) -> list[_Slot]:
     if found is None:
-        logging.warning("%s is not there and is left out of the text.", piece.text.split()[0])
+        logging.warning("The embedding %s is not there and is left out of the text.", piece.name)
         return []
     if found.shape[-1] != width:
-        logging.warning(
-            "%s is %d wide, this text encoder %d: it is left out.", piece.text.split()[0], found.shape[-1], width
-        )
+        logging.warning("The embedding %s is %d wide, not %d: it is left out.", piece.name, found.shape[-1], width)
         return []
     return [_Slot(vector, piece.weight) for vector in found.reshape(-1, width)]

@@ -42,9 +42,10 @@ class Words:
 
 @dataclass(frozen=True)
 class Embedding:
-    """A textual-inversion embedding and the text behind it, as the user wrote it."""
+    """A textual-inversion embedding's name, and the runs of the text behind it, up to the next embedding."""
 
-    text: str
+    name: str
+    runs: tuple[tuple[str, str | None], ...]
     weight: float
 
 
@@ -82,7 +83,10 @@ def parse(template: str, category: str, scene: str | None = None) -> list[Piece]
                 pieces.append(Identifier(weight))
             for word in _EMBEDDINGS.split(part):
                 if word.startswith(EMBEDDING):
-                    pieces.append(Embedding(_MARKS.sub("", word), weight))
+                    name, *behind = word.removeprefix(EMBEDDING).split() or [""]
+                    _, group = _runs(name, group)
+                    runs, group = _runs(" ".join(behind), group)
+                    pieces.append(Embedding(_MARKS.sub("", name), runs, weight))
                 elif word:
                     runs, group = _runs(word, group)
                     pieces.append(Words(runs, weight))

@@ -56,15 +56,13 @@ def write_vocabulary(
     if not bool(identifiers.isfinite().all()):
         broken = [c.name for c, i in zip(categories, identifiers, strict=True) if not bool(i.isfinite().all())]
         raise ProductBackgroundError(f"The identifiers of {', '.join(broken[:5])} hold values that are not finite.")
-    _check_names(categories)
-    order = sorted(range(len(categories)), key=lambda i: (naming.key_of(categories[i].name), categories[i].name))
-    ordered = [categories[i] for i in order]
-    keys = sorted(
-        {(key, row) for row, category in enumerate(ordered) for key in _keys(category)},
-        key=lambda pair: (pair[0].encode("utf-8"), pair[1]),
-    )
-    records, record_ends = text_table([category.to_json() for category in ordered])
-    key_bytes, key_ends = text_table([key for key, _ in keys])
+    known_as = [_checked_keys(category) for category in categories]
+    _check_doubles(categories, [keys[0] for keys in known_as])
+    order = sorted(range(len(categories)), key=lambda i: known_as[i][0])
+    # code points sort as their UTF-8 bytes do
+    keys = sorted({(key, row) for row, i in enumerate(order) for key in known_as[i]})
+    records, record_ends = text_table([categories[i].to_json() for i in order])
+    key_bytes, key_ends = text_table([f"{key} " for key, _ in keys])
     tensors = {
         IDENTIFIERS: identifiers.detach().cpu()[order],
         RECORDS: records,
@@ -178,31 +176,22 @@ def export(vocabulary: CategoryVocabulary, names: Iterable[str], path: str | os.
     )
 
 
-def _keys(category: Category) -> set[str]:
-    return {naming.key_of(text) for text in (category.name, category.phrase, *category.aliases) if text}
-
-
 def _origin(vocabulary: CategoryVocabulary, count: int) -> dict[str, Any]:
     return {"categories": count, "training": vocabulary.header.training}
 
 
-def _check_names(categories: Sequence[Category]) -> None:
-    seen: dict[str, str] = {}
-    for category in categories:
-        for text in (category.name, *([category.phrase] if category.phrase else []), *category.aliases):
-            reason = _why_unusable(text)
-            if reason:
-                raise ProductBackgroundError(f"Bad name {text!r} of the category {category.name!r}: {reason}.")
-        if (key := naming.key_of(category.name)) in seen:
-            raise ProductBackgroundError(
-                f"Two categories have the same name: {seen[key]!r} and {category.name!r} (case, plural and "
-                "punctuation don't count). Rename one of them."
-            )
-        seen[key] = category.name
+def _checked_keys(category: Category) -> list[str]:
+    """The keys of its name, its phrase and its aliases, in this order."""
+    keys = []
+    for text in (category.name, *([category.phrase] if category.phrase else []), *category.aliases):
+        keys.append(naming.key_of(text))
+        if reason := _why_unusable(text, keys[-1]):
+            raise ProductBackgroundError(f"Bad name {text!r} of the category {category.name!r}: {reason}.")
+    return keys
 
 
-def _why_unusable(text: str) -> str:
-    if not naming.key_of(text):
+def _why_unusable(text: str, key: str) -> str:
+    if not key:
         return "it holds no letter or digit"
     if len(text) > MAX_NAME:
         return f"it has {len(text)} characters, more than {MAX_NAME}"
@@ -210,6 +199,17 @@ def _why_unusable(text: str) -> str:
         return "it begins or ends with a space, or holds a line break or another control character"
     found = [part for part in FORBIDDEN if part in text.casefold()]
     return f"it holds {found[0]!r}, which means something else in a prompt" if found else ""
+
+
+def _check_doubles(categories: Sequence[Category], keys: Sequence[str]) -> None:
+    seen: dict[str, str] = {}
+    for category, key in zip(categories, keys, strict=True):
+        if key in seen:
+            raise ProductBackgroundError(
+                f"Two categories have the same name: {seen[key]!r} and {category.name!r} (case, plural and "
+                "punctuation don't count). Rename one of them."
+            )
+        seen[key] = category.name
 
 
 def _check_fit(first: CategoryVocabulary, second: CategoryVocabulary) -> None:

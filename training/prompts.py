@@ -12,7 +12,7 @@ from torch import Tensor
 from bg_core.base import BOS, EOS, HOST_VOCABULARY_SIZE
 from bg_core.errors import ProductBackgroundError
 from bg_core.prompt import Chunk, Prompt, close_leak, tokenize
-from bg_core.prompt_text import EMBEDDING, TEMPLATE, parse
+from bg_core.prompt_text import TEMPLATE, parse
 
 from .text import POSITIONS, ClipTokens, Vocabulary
 
@@ -33,12 +33,9 @@ class TransformersTokens:
     def ids(self, text: str) -> list[int]:
         return list(self._clip.ids(text))
 
-    def embedding(self, text: str) -> tuple[Tensor | None, str]:
-        name, *rest = text.removeprefix(EMBEDDING).split() or [""]
-        bare = name.strip(",")
-        if name not in self._embeddings and bare in self._embeddings:
-            return self._embeddings[bare], f"{name[len(bare) :]} {' '.join(rest)}"
-        return self._embeddings.get(name), " ".join(rest)
+    def embedding(self, name: str) -> tuple[Tensor | None, str]:
+        bare = name if name in self._embeddings else name.strip(",")
+        return self._embeddings.get(bare), name[len(bare) :]
 
 
 class PromptEncoder:
