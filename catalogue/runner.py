@@ -23,6 +23,7 @@ from .server import Server
 
 _GRACE = 5.0  # seconds that servers have to come up before the jobs which a killed run gave them go to others
 _BEAT = 1.0  # seconds between two looks at the whole run
+_IDLE = 0.1  # seconds between two looks for work where there was none
 _ROOM = 5.0  # seconds to wait for room on a full disk
 _ROUNDS = 12  # on one server, for lost requests and full disks
 ENDED = {"bad": BAD, "failed": FAILED, "refused": REFUSED}
@@ -90,6 +91,7 @@ class Runner:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._alone_since = time.monotonic()
         self._closing = False
+        self._empty_until = 0.0
         self._ended = asyncio.Event()
         """Wakes `run`, which looks every second only."""
 
@@ -214,9 +216,9 @@ class Runner:
                 while len(lane.work) < depth and (following := self._next()):
                     self._start(lane, server, following)
             if not lane.work:
-                if self._over():
+                if self.stopping and self._over():
                     self._ended.set()
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(_IDLE)
                 continue
             done, _ = await asyncio.wait(lane.work, timeout=0.5, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -236,9 +238,13 @@ class Runner:
         return min(self.fleet.in_flight, 1 + math.ceil(0.5 / max(lane.pace, 0.001)))
 
     def _next(self) -> Entry | None:
-        if not self._ready:
+        if not self._ready and time.monotonic() >= self._empty_until:
             waiting = self.ledger.waiting(64 + len(self._taken))
             self._ready.extend(entry for entry in waiting if entry.slot not in self._taken)
+            if not self._ready:
+                self._empty_until = time.monotonic() + _IDLE  # hundreds of idle servers ask once, not each for itself
+                if not any(lane.work for lane in self.lanes.values()) and self._over():
+                    self._ended.set()
         return self._ready.popleft() if self._ready else None
 
     def _reclaim(self) -> None:

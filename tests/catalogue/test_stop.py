@@ -1,0 +1,114 @@
+"""Runs that are stopped, interrupted or killed: the next one goes on, and nothing is painted twice."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from catalogue.ledger import Ledger
+from catalogue.runner import Fleet, Runner
+from tests.catalogue.shop import Heard, Shop, check_pictures, run, standing
+from tests.catalogue.standin import StandIn
+from tests.catalogue.standin_engine import Habits
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def done(shop: Shop) -> int:
+    return sum(entry.state == "done" for entry in shop.entries().values())
+
+
+def test_stopping_finishes_what_runs_and_takes_back_the_rest(shop: Shop) -> None:
+    shop.write()
+
+    async def once() -> None:
+        async with StandIn(Habits(seconds=0.3)) as server:
+            with Ledger(shop.ledger) as ledger:
+                painter = Runner(shop.plan(), ledger, Fleet((server.url,)), Heard())
+                running = asyncio.create_task(painter.run())
+                while not server.history:
+                    await asyncio.sleep(0.02)
+                painter.stop()
+                counts = await asyncio.wait_for(running, 20)
+            assert counts["submitted"] == 0 and counts["done"] == server.executed.total() < 8
+            assert not server.queue and not server.running
+            assert (await run(shop, server.url))["done"] == 8
+            assert (server.told()["executions"], server.told()["painted_twice"]) == (8, 0)
+
+    asyncio.run(once())
+    check_pictures(shop)
+
+
+def test_stopping_at_once_leaves_the_jobs_to_the_next_run(shop: Shop) -> None:
+    shop.write()
+
+    async def once() -> None:
+        async with StandIn(Habits(seconds=0.1)) as server:
+            with Ledger(shop.ledger) as ledger:
+                painter = Runner(shop.plan(), ledger, Fleet((server.url,)), Heard())
+                running = asyncio.create_task(painter.run())
+                while not server.history:
+                    await asyncio.sleep(0.02)
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
+                assert ledger.counts()["submitted"] >= 1
+            assert (await run(shop, server.url))["done"] == 8
+            assert (server.told()["executions"], server.told()["executed_twice"]) == (8, 0)
+
+    asyncio.run(once())
+    check_pictures(shop)
+
+
+def start(shop: Shop, *urls: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "catalogue", "run", *shop.options(*urls), "--out", str(shop.out)]
+    return subprocess.Popen(command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE)
+
+
+def test_a_killed_run_is_taken_up_and_nothing_is_painted_twice(shop: Shop) -> None:
+    for number in range(8, 24):
+        shop.rows.append({"id": f"p{number}", "image": f"{number % 8}.png", "category": "bag"})
+    shop.write()
+    with standing(Habits(seconds=0.08)) as server:
+        for kills in (1, 2):
+            before = len(server.history)
+            process = start(shop, server.url)
+            while len(server.history) < before + 5:
+                assert process.poll() is None, process.stderr and process.stderr.read().decode()
+                time.sleep(0.02)
+            process.kill()
+            process.wait()
+            assert done(shop) < 24, kills
+        process = start(shop, server.url)
+        assert process.wait(60) == 0
+        assert b"24 done, 0 without a picture, 0 left, 0 bad rows" in (process.stderr.read() if process.stderr else b"")
+        told = server.told()
+    assert done(shop) == len(shop.pictures()) == 24
+    assert (told["executions"], told["executed_twice"], told["painted_twice"]) == (24, 0, 0)
+
+
+def test_ctrl_c(shop: Shop) -> None:
+    """Once: what runs is finished. Twice: at once, and the jobs are found again."""
+    shop.write()
+    with standing(Habits(seconds=0.3)) as server:
+        for presses in (1, 2):
+            process, before = start(shop, server.url), len(server.history)
+            while len(server.history) <= before or not server.running:
+                assert process.poll() is None
+                time.sleep(0.02)
+            for _ in range(presses):
+                process.send_signal(signal.SIGINT)
+                time.sleep(0.1)
+            assert process.wait(30) == 130
+            said = process.stderr.read().decode() if process.stderr else ""
+            assert "Traceback" not in said and said.count("Stopping: what runs is finished") == 1, said
+            assert ("The same command goes on from here." in said) == (presses == 1)
+            assert not server.queue or presses == 2
+        process = start(shop, server.url)
+        assert process.wait(60) == 0
+        assert (server.told()["executions"], server.told()["painted_twice"]) == (8, 0)
+    assert done(shop) == 8
