@@ -157,7 +157,10 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         figures = drill(options, options.work or Path(temporary))
-    print(json.dumps(figures, indent=1)) if options.record is None else record(options.record, {"scale": figures})
+    if options.record:
+        record(options.record, {f"scale_{key}": value for key, value in figures.items()})
+    else:
+        print(json.dumps(figures, indent=1))
     good = figures["completed"] == figures["pictures"] == options.rows and not figures["wrong"] + figures["other_files"]
     return 0 if good and not figures["painted_twice"] else 1
 
