@@ -1,0 +1,46 @@
+"""A route for the list of categories in Category Conditioning:
+GET /product_background/categories?weights=FILE&near=TEXT -> {"count", "names", "chosen"}.
+
+`names` are all of the file's where they are few; of many, those that TEXT is spelled most alike. `chosen` says which
+category TEXT means, null if none.
+"""
+
+import asyncio
+
+from aiohttp import web
+
+from ..bg_core.errors import ProductBackgroundError
+from ..bg_core.vocabulary import UnknownCategory
+from .category_files import open_category_file
+
+MOST = 500  # names in one answer; a browser's list of more is of no use
+
+
+def listing(name: str, near: str) -> dict[str, object]:
+    """What the route answers. Raises ProductBackgroundError for a file that isn't listed or isn't ours."""
+    vocabulary = open_category_file(name)
+    if len(vocabulary) <= MOST:
+        names = vocabulary.names()
+    else:
+        names = vocabulary.nearest_names(near, limit=MOST) if near else vocabulary.names(0, MOST)
+    try:
+        chosen = vocabulary.find(near).explain(near) if near else None
+    except UnknownCategory:
+        chosen = None
+    return {"count": len(vocabulary), "names": names, "chosen": chosen}
+
+
+async def categories(request: web.Request) -> web.Response:
+    name, near = request.query.get("weights", ""), request.query.get("near", "")
+    try:
+        return web.json_response(await asyncio.to_thread(listing, name, near))
+    except ProductBackgroundError as error:
+        return web.json_response({"error": str(error)}, status=404)
+
+
+def register_category_route() -> None:
+    from server import PromptServer  # not at the top: see weights_route.py
+
+    instance = getattr(PromptServer, "instance", None)
+    if instance is not None:  # tools that only list nodes start no server
+        instance.routes.get("/product_background/categories")(categories)
