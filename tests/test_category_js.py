@@ -1,4 +1,4 @@
-"""The list of categories in the browser: the extension runs in Node beside a stand-in of two of the frontend's modules."""
+"""The list of categories in the browser: the extension runs in Node beside a stand-in of the frontend's modules."""
 
 from __future__ import annotations
 
