@@ -46,13 +46,13 @@ def test_what_was_given_is_not_kept_or_changed() -> None:
 
 
 def test_empty_record_and_unknown_group_say_what_to_do() -> None:
-    with pytest.raises(ProductBackgroundError, match="Nothing was recorded.*change the seed"):
+    with pytest.raises(ProductBackgroundError, match=r"Nothing was recorded.*change the seed"):
         Record().shares("identifier")
     cleared = record()
     cleared.clear()
     with pytest.raises(ProductBackgroundError, match="Nothing was recorded"):
         cleared.shares("identifier")
-    with pytest.raises(ProductBackgroundError, match="no token group 'mug'. It has: identifier, product"):
+    with pytest.raises(ProductBackgroundError, match=r"no token group 'mug'\. It has: identifier, product"):
         record().shares("mug")
 
 

@@ -29,13 +29,16 @@ CONFIG = {
     "use_temporal_attention": False, "dtype": torch.float32,
 }  # fmt: skip
 LAYERS = 16
+FEW_LAYERS = {
+    "num_res_blocks": [1], "channel_mult": [1], "transformer_depth": [1], "transformer_depth_output": [1, 1],
+}  # fmt: skip
 
 Conditioning = list[list[Any]]
 
 
-def new_model(seed: int = 0) -> Any:
-    """A ModelPatcher, as a checkpoint loader returns it."""
-    config = comfy.supported_models.SD15(dict(CONFIG))
+def new_model(seed: int = 0, **changes: Any) -> Any:
+    """A ModelPatcher, as a checkpoint loader returns it; `changes` to CONFIG."""
+    config = comfy.supported_models.SD15({**CONFIG, **changes})
     config.set_inference_dtype(torch.float32, None)
     model = comfy.model_base.BaseModel(config)
     generator = torch.Generator().manual_seed(seed)

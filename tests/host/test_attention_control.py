@@ -1,0 +1,118 @@
+"""ControlNets, which no mask reaches, and compiled models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+TOLERANCE = 1e-4
+MATTERS = 1e-2
+PLACES = [5, 6, 7]
+
+
+@pytest.fixture(scope="module")
+def lab(comfyui: Path) -> ModuleType:
+    from tests.host import attention_lab
+
+    return attention_lab
+
+
+@pytest.fixture(scope="module")
+def model(lab: ModuleType) -> Any:
+    return lab.new_model()
+
+
+@pytest.fixture
+def control(lab: ModuleType) -> Any:
+    """A ControlNet with random weights that remembers which texts it was given."""
+    import comfy.cldm.cldm
+    import comfy.controlnet
+
+    settings = {key: value for key, value in lab.CONFIG.items() if key not in ("out_channels", "dtype")}
+    depths = {"transformer_depth_output": list(lab.CONFIG["transformer_depth_output"]), "num_heads": 8}
+    network = comfy.cldm.cldm.ControlNet(**{**settings, **depths}, hint_channels=3, dtype=torch.float32)
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.05)
+    texts: list[torch.Tensor] = []
+    network.register_forward_pre_hook(lambda module, args, kwargs: texts.append(kwargs["context"]), with_kwargs=True)
+    made = comfy.controlnet.ControlNet(network, load_device=torch.device("cpu"))
+    made.set_cond_hint(torch.rand(1, 3, 128, 96, generator=generator), 1.0, (0.0, 1.0))
+    made.texts = texts
+    return made
+
+
+def controlled(conditioning: Any, control: Any) -> Any:
+    """As ControlNetApplyAdvanced does it, for one side."""
+    return [[text, {**values, "control": control, "control_apply_to_uncond": False}] for text, values in conditioning]
+
+
+def test_controlnet_reads_the_text_without_the_identifier(lab: ModuleType, model: Any, control: Any) -> None:
+    plain = torch.randn(1, 77, lab.WIDTH)
+    (positive,), (negative,) = lab.conditioning(1, *PLACES, plain=plain), lab.conditioning(2)
+    sides = [controlled([positive], control), controlled([negative], control)]
+    mask = lab.soft_mask()
+    ours = lab.predictions(lab.guided(model, mask), sides)
+    (texts,) = control.texts
+    assert len(texts) == 2, "both sides still run as one batch"
+    assert any(torch.equal(row, plain[0]) for row in texts) and any(torch.equal(row, negative[0][0]) for row in texts)
+
+    told = [[positive[0], {**positive[1], "cross_attn_controlnet": plain}]]
+    same = [[negative[0], {**negative[1], "cross_attn_controlnet": negative[0]}]]
+    defined = lab.by_definition(model, lambda side, row: [(PLACES, mask[0])] if side == 0 else [])
+    expected = lab.predictions(defined, [controlled(told, control), controlled(same, control)])
+    for found, wanted in zip(ours, expected, strict=True):
+        assert lab.difference(found, wanted) < TOLERANCE
+    leaking = lab.predictions(defined, sides)
+    assert lab.difference(leaking[0], expected[0]) > MATTERS
+    without = lab.predictions(lab.guided(model, mask), [[positive], [negative]])
+    assert lab.difference(ours[0], without[0]) > MATTERS, "the ControlNet does nothing here"
+
+
+def test_controlnet_on_one_side_only(lab: ModuleType, model: Any, control: Any) -> None:
+    plain = torch.randn(1, 77, lab.WIDTH)
+    positive, negative = lab.conditioning(1, *PLACES, plain=plain), lab.conditioning(2)
+    lab.predictions(lab.guided(model, lab.soft_mask()), [controlled(positive, control), negative])
+    (texts,) = control.texts
+    assert torch.equal(texts, plain)
+
+
+def test_without_a_plain_text_or_without_our_node_nothing_changes(lab: ModuleType, model: Any, control: Any) -> None:
+    positive, negative = lab.conditioning(1, *PLACES), lab.conditioning(2)
+    lab.predictions(lab.guided(model, lab.soft_mask()), [controlled(positive, control), negative])
+    lab.predictions(model, [controlled(lab.conditioning(1, *PLACES, plain=negative[0][0]), control), negative])
+    assert all(torch.equal(texts, positive[0][0]) for texts in control.texts) and len(control.texts) == 2
+
+
+def test_compiled_model_is_compiled_once(lab: ModuleType) -> None:
+    """Our patches run inside the compiled UNet: same results, and no compilation for every step or layer."""
+    from comfy_api.torch_helpers import set_torch_compile_wrapper
+
+    model, compiled = lab.new_model(**lab.FEW_LAYERS), list[int]()
+
+    def count(graph: Any, inputs: Any) -> Any:
+        compiled.append(1)
+        return graph.forward
+
+    def with_compile(model: Any) -> Any:
+        patched = model.clone()
+        set_torch_compile_wrapper(patched, backend=count)
+        return patched
+
+    positive, negative, mask = lab.conditioning(1, *PLACES), lab.conditioning(2), lab.left_half()
+    expected = lab.sample(lab.guided(model, mask), positive, negative, steps=3)
+    torch._dynamo.reset()
+    lab.sample(with_compile(model), positive, negative, steps=3)
+    stock = len(compiled)
+    for order in (lambda: with_compile(lab.guided(model, mask)), lambda: lab.guided(with_compile(model), mask)):
+        torch._dynamo.reset()
+        compiled.clear()
+        ours = lab.sample(order(), positive, negative, steps=3)
+        assert lab.difference(ours, expected) < TOLERANCE
+        assert 0 < len(compiled) <= stock, f"{len(compiled)} compilations, {stock} without our node"
+    torch._dynamo.reset()
