@@ -38,7 +38,8 @@ def photos(graph: Graph, packshot: Path, tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_demonstration(server: ComfyServer, photos: Path, tmp_path: Path) -> None:
     out, said = tmp_path / "out", io.StringIO()
-    assert demo.demonstrate(server.url, photos, out, Console(file=said, soft_wrap=True)) == 1  # one photograph is broken
+    # one photograph is broken
+    assert demo.demonstrate(server.url, photos, out, Console(file=said, soft_wrap=True)) == 1
 
     report = json.loads((out / "report.json").read_text())
     assert report["comfyui"] and report["machine"]
