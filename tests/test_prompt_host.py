@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from bg_core.base import DEMONSTRATION
-from bg_core.prompt import leak_ratio, tokenize
+from bg_core.prompt import context_leak, tokenize
 from bg_core.prompt_text import IDENTIFIER, TEMPLATE, parse
 from training.prompts import PromptEncoder, TransformersTokens
 
@@ -159,8 +159,8 @@ def test_the_leak_is_there_until_it_is_closed(styled: SimpleNamespace) -> None:
     with torch.no_grad():
         whole = [encoder._encode([prompt.filled(vectors[0])], 77) for vectors in pool]
         closed = [encoder.contexts([prompt], vectors) for vectors in pool]
-    assert leak_ratio(whole, prompt.own) > 0.01
-    assert leak_ratio(closed, prompt.own) == 0.0
+    assert context_leak(whole, prompt.own) > 0.01
+    assert context_leak(closed, prompt.own) == 0.0
 
 
 def test_strength_goes_from_the_neutral_word_to_the_identifier(host: Any) -> None:
