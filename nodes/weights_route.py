@@ -7,6 +7,7 @@ weights. ComfyUI itself tells a file's name and header only.
 import asyncio
 import hashlib
 import os
+import sys
 
 import folder_paths
 from aiohttp import web
@@ -45,9 +46,7 @@ async def weights(request: web.Request) -> web.Response:
 
 
 def register_weights_route() -> None:
-    # Not at the top: it brings all of ComfyUI's nodes, and tests import this package without a server.
-    from server import PromptServer
-
-    instance = getattr(PromptServer, "instance", None)
-    if instance is not None:  # tools that only list nodes start no server
+    """Where no server runs (tools that only list nodes), nothing is registered, and none is imported: it costs seconds."""
+    instance = getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
+    if instance is not None:
         instance.routes.get("/product_background/weights")(weights)
