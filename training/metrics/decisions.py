@@ -44,14 +44,3 @@ def extension(found: Tensor, given: Tensor) -> Tensor:
     """
     area = given.sum((1, 2, 3)).clamp(min=1)
     return (found & ~given).sum((1, 2, 3)).double() / area
-
-
-def share_above(scores: Tensor, threshold: float) -> Tensor:
-    """[N] float64 of zeros and ones."""
-    return (scores > threshold).double()
-
-
-def confusion_chance(labels: Sequence[int]) -> float:
-    """Accuracy of the best constant answer."""
-    counts = torch.bincount(torch.tensor(labels))
-    return float(counts.max()) / len(labels)
