@@ -5,13 +5,18 @@ GET /product_background/categories?weights=FILE&near=TEXT -> {"count", "names", 
 category TEXT means, null if none.
 """
 
-import asyncio
+from __future__ import annotations
 
-from aiohttp import web
+import asyncio
+from typing import TYPE_CHECKING
 
 from ..bg_core.errors import ProductBackgroundError
 from ..bg_core.vocabulary import UnknownCategory
 from .category_files import open_category_file
+from .routes import add_route, answer
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 MOST = 500  # names in one answer; a browser's list of more is of no use
 
@@ -33,14 +38,10 @@ def listing(name: str, near: str) -> dict[str, object]:
 async def categories(request: web.Request) -> web.Response:
     name, near = request.query.get("weights", ""), request.query.get("near", "")
     try:
-        return web.json_response(await asyncio.to_thread(listing, name, near))
+        return answer(await asyncio.to_thread(listing, name, near))
     except ProductBackgroundError as error:
-        return web.json_response({"error": str(error)}, status=404)
+        return answer({"error": str(error)}, status=404)
 
 
 def register_category_route() -> None:
-    from server import PromptServer  # not at the top: see weights_route.py
-
-    instance = getattr(PromptServer, "instance", None)
-    if instance is not None:  # tools that only list nodes start no server
-        instance.routes.get("/product_background/categories")(categories)
+    add_route("/product_background/categories", categories)

@@ -4,13 +4,19 @@ Names of model files mean nothing across machines; a batch over many servers mus
 weights. ComfyUI itself tells a file's name and header only.
 """
 
+from __future__ import annotations
+
 import asyncio
 import hashlib
 import os
-import sys
+from typing import TYPE_CHECKING
 
 import folder_paths
-from aiohttp import web
+
+from .routes import add_route, answer
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 _known: dict[tuple[str, int, int], str] = {}  # (path, size, time of change) -> SHA-256
 
@@ -41,12 +47,9 @@ async def weights(request: web.Request) -> web.Response:
     digests = {await asyncio.to_thread(sha256_of, path) for path in sorted(set(paths.values()))}
     if len(digests) != 1:
         reason = f"{len(digests)} model files are called {name!r}"
-        return web.json_response({"error": reason}, status=404 if not digests else 409)
-    return web.json_response({"sha256": digests.pop(), "folders": sorted(paths)})
+        return answer({"error": reason}, status=404 if not digests else 409)
+    return answer({"sha256": digests.pop(), "folders": sorted(paths)})
 
 
 def register_weights_route() -> None:
-    """Where no server runs (tools that only list nodes), nothing is registered, and none is imported: it costs seconds."""
-    instance = getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
-    if instance is not None:
-        instance.routes.get("/product_background/weights")(weights)
+    add_route("/product_background/weights", weights)
