@@ -168,7 +168,8 @@ class CategoryVocabulary:
     def nearest_names(self, text: str, limit: int = 5) -> list[str]:
         """Names of the categories whose names or aliases share most letters with `text`, best first."""
         with self._reading() as file:
-            rows = dict.fromkeys(row for _, _, key_rows in similar_keys(naming.key_of(text), file) for row in key_rows)
+            near = similar_keys(naming.key_of(text), file, 4 * limit)  # a category has several names
+            rows = dict.fromkeys(row for _, _, key_rows in near for row in key_rows)
             return [self._record(file, row).name for row in list(rows)[:limit]]
 
     def _unknown(self, text: str, found: Found, names: list[str]) -> UnknownCategory:

@@ -314,4 +314,6 @@ def test_the_route_lists_the_nearest_of_many(pack: SimpleNamespace, folder: Path
     write_vocabulary(folder / "many.safetensors", many, torch.zeros(len(many), 1, 128), base=BASE, training={})
     status, answer = ask(pack, weights="many.safetensors", near="mugs")
     assert status == 200 and answer["count"] == len(many) and answer["names"][0] == "mug"
+    near = ask(pack, weights="many.safetensors", near="thing")[1]["names"]
+    assert len(near) == pack.category_route.MOST and all(name.startswith("thing") for name in near)
     assert len(ask(pack, weights="many.safetensors")[1]["names"]) == pack.category_route.MOST
