@@ -65,6 +65,8 @@ class Lane:
     pace: float | None = None
     """Seconds from one finished job to the next."""
     up: bool = False
+    down: bool = False
+    """It was asked in vain, and has not come up since."""
     unfit: str | None = None
     """Why this server can't take part, although it answers."""
     told: str | None = None
@@ -90,6 +92,8 @@ class Runner:
         self._planning = asyncio.Lock()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._alone_since = time.monotonic()
+        self._entered = math.inf
+        """When the catalogue was in the ledger, by time.monotonic(): reading a large one takes seconds."""
         self._closing = False
         self._empty_until = 0.0
         self._ended = asyncio.Event()
@@ -100,7 +104,6 @@ class Runner:
 
         Raises ComfyError when no server can be used.
         """
-        began = time.monotonic()
         ended = asyncio.create_task(self._ended.wait())
         try:
             while not self._over():
@@ -117,7 +120,7 @@ class Runner:
                 for task in done - {ended}:
                     task.result()  # a fault of this program's own: let it be seen
                 if self.plan.assignment:
-                    if time.monotonic() - began > _GRACE:
+                    if time.monotonic() - self._entered > _GRACE:
                         self._reclaim()
                     self.counts = self.ledger.counts()
                     self.display.progress(self.counts, sum(lane.up for lane in self.lanes.values()))
@@ -171,18 +174,21 @@ class Runner:
                 ) as server:
                     await self._admit(server)
                     self.display.say(f"{lane.url} is up")
-                    lane.up, lane.unfit, lane.last, pause, told = True, None, time.monotonic(), 0.5, False
-                    await self._work(lane, server)
+                    lane.up, lane.down, lane.unfit, lane.last = True, False, None, time.monotonic()
+                    pause, told = 0.5, False
+                    try:
+                        await self._work(lane, server)
+                    finally:
+                        lane.up = False
+                        await self._release(lane)  # before the server closes, else its jobs fail for that
             except Unreachable as error:
+                lane.down = True
                 if not told:
                     self.display.say(f"{error}; its jobs go to others, and it is asked again")
                 told = True
             except ComfyError as error:
-                lane.unfit = f"{lane.url}: {error}"
+                lane.down, lane.unfit = True, f"{lane.url}: {error}"
                 pause = 30.0
-            finally:
-                lane.up = False
-                await self._release(lane)
             await asyncio.sleep(pause)
             pause = min(pause * 2, 15.0)
 
@@ -194,6 +200,7 @@ class Runner:
             if first:
                 try:
                     self.display.say(self.plan.enter(self.ledger))
+                    self._entered = time.monotonic()
                 except BaseException:
                     self.plan.assignment = None  # else the run would be over with nothing to do
                     raise
@@ -249,10 +256,10 @@ class Runner:
 
     def _reclaim(self) -> None:
         """Jobs that a killed run gave to servers that aren't there now: others shall have them."""
-        up = {lane.url for lane in self.lanes.values() if lane.up}
         for entry in self.ledger.submitted():
-            if entry.server not in up and entry.slot not in self._taken:
-                self.ledger.put_back(entry)
+            lane = self.lanes.get(str(entry.server))
+            if (lane is None or lane.down) and entry.slot not in self._taken:
+                self.ledger.put_back(entry, taken_back=True)
 
     def _start(self, lane: Lane, server: Server, entry: Entry, *, look_first: bool = False) -> None:
         self._taken.add(entry.slot)

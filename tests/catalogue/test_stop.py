@@ -10,7 +10,10 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from catalogue.ledger import Ledger
+from catalogue.plan import Plan
 from catalogue.runner import Fleet, Runner
 from tests.catalogue.shop import Heard, Shop, check_pictures, run, standing
 from tests.catalogue.standin import StandIn
@@ -112,3 +115,27 @@ def test_ctrl_c(shop: Shop) -> None:
         assert process.wait(60) == 0
         assert (server.told()["executions"], server.told()["painted_twice"]) == (8, 0)
     assert done(shop) == 8
+
+
+def test_a_catalogue_that_takes_long_to_read_loses_no_job(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a killed run gave to a server isn't given away while the next run only reads."""
+    shop.write()
+    enter = Plan.enter
+
+    def slowly(self: Plan, ledger: Ledger) -> str:
+        time.sleep(2.0)
+        return enter(self, ledger)
+
+    async def once() -> None:
+        async with StandIn(Habits(seconds=0.3)) as server:
+            with Ledger(shop.ledger) as ledger:
+                running = asyncio.create_task(Runner(shop.plan(), ledger, Fleet((server.url,)), Heard()).run())
+                while not server.running:
+                    await asyncio.sleep(0.02)
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
+            monkeypatch.setattr(Plan, "enter", slowly)
+            assert (await run(shop, server.url))["done"] == 8
+            assert (server.told()["executions"], server.told()["executed_twice"]) == (8, 0)
+
+    asyncio.run(once())
