@@ -216,3 +216,24 @@ def test_other_text_encoders_are_refused_by_name(module: ModuleType, comfyui: Pa
         module.TextEncoder(SDXL())
     with pytest.raises(ValueError, match="no CLIP"):
         module.TextEncoder(None)
+
+
+def test_each_entry_of_a_schedule_is_closed_with_its_own_neutral_run(
+    module: ModuleType, styled: SimpleNamespace
+) -> None:
+    """LoRA hooks with a schedule on the CLIP make several entries of one text."""
+
+    class Scheduled:
+        tokenizer, cond_stage_model = styled.clip.tokenizer, styled.clip.cond_stage_model
+
+        def encode_from_tokens_scheduled(self, tokens: Any) -> Any:
+            ((context, values),) = styled.clip.encode_from_tokens_scheduled(tokens)
+            return [[context * (1 + i), values | {"clip_start_percent": i / 2}] for i in range(2)]
+
+    encoder = module.TextEncoder(Scheduled())
+    prompt = tokenize(parse(TEMPLATE, "a mug"), encoder.tokens, VECTORS, WIDTH)
+    (first, values), (second, later) = encoder.conditioning(prompt, torch.randn(VECTORS, WIDTH), 1.0)
+    assert torch.equal(second.plain(), first.plain() * 2)
+    assert (values["clip_start_percent"], later["clip_start_percent"]) == (0, 0.5)
+    about = values["product_background"], later["product_background"]
+    assert torch.equal(about[1]["plain"], about[0]["plain"] * 2) and about[0]["groups"] == about[1]["groups"]
