@@ -89,10 +89,15 @@ def test_without_a_plain_text_or_without_our_node_nothing_changes(lab: ModuleTyp
     assert all(torch.equal(texts, positive[0][0]) for texts in control.texts) and len(control.texts) == 2
 
 
-def test_compiled_model_is_compiled_once(lab: ModuleType) -> None:
-    """Our patches run inside the compiled UNet: same results, and no compilation for every step or layer."""
+def test_compiled_model_is_compiled_once(lab: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Our patches run inside the compiled UNet, in the same single graph, and no step compiles it again."""
+    import comfy.ldm.modules.attention as attention
     from comfy_api.torch_helpers import set_torch_compile_wrapper
+    from product_background.nodes import guided_attention
 
+    # ComfyUI's attention for the CPU asks for free memory in every layer, where no compiler can follow.
+    for module in (attention, guided_attention):
+        monkeypatch.setattr(module, "optimized_attention", attention.attention_pytorch)
     model, compiled = lab.new_model(**lab.FEW_LAYERS), list[int]()
 
     def count(graph: Any, inputs: Any) -> Any:
@@ -101,18 +106,15 @@ def test_compiled_model_is_compiled_once(lab: ModuleType) -> None:
 
     def with_compile(model: Any) -> Any:
         patched = model.clone()
-        set_torch_compile_wrapper(patched, backend=count)
+        set_torch_compile_wrapper(patched, backend=count, fullgraph=True)
         return patched
 
     positive, negative, mask = lab.conditioning(1, *PLACES), lab.conditioning(2), lab.left_half()
     expected = lab.sample(lab.guided(model, mask), positive, negative, steps=3)
-    torch._dynamo.reset()
-    lab.sample(with_compile(model), positive, negative, steps=3)
-    stock = len(compiled)
     for order in (lambda: with_compile(lab.guided(model, mask)), lambda: lab.guided(with_compile(model), mask)):
         torch._dynamo.reset()
         compiled.clear()
         ours = lab.sample(order(), positive, negative, steps=3)
         assert lab.difference(ours, expected) < TOLERANCE
-        assert 0 < len(compiled) <= stock, f"{len(compiled)} compilations, {stock} without our node"
+        assert len(compiled) == 1
     torch._dynamo.reset()
