@@ -79,7 +79,8 @@ def test_what_was_painted_is_kept_when_the_server_goes(
     with pytest.raises(KeyboardInterrupt):
         demo.demonstrate(server.url, photos, out, Console(file=io.StringIO()))
     report = json.loads((out / "report.json").read_text())
-    assert [Path(entry["photo"]).name for entry in report["pictures"]] == ["box.jpg"]
+    (kept,) = report["pictures"]  # whichever the server finished first
+    assert Path(kept["photo"]).name in ("box.jpg", "box.png")
     assert "broken.png" in report["failures"]  # not passed over in silence
     assert (out / "contact_sheet.jpg").is_file()
 
