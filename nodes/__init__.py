@@ -2,6 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
+from .attention import AttentionMap, AttentionTap, MaskGuidedAttention
 from .demonstration_base import register_demonstration_base
 from .photo import LoadProductPhoto
 from .product import CompositeProduct, PrepareProduct
@@ -11,6 +12,9 @@ NODES: list[type[io.ComfyNode]] = [
     LoadProductPhoto,
     PrepareProduct,
     CompositeProduct,
+    MaskGuidedAttention,
+    AttentionTap,
+    AttentionMap,
 ]
 
 
