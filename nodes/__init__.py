@@ -2,7 +2,6 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from .attention import AttentionMap, AttentionTap, MaskGuidedAttention
 from .demonstration_base import register_demonstration_base
 from .photo import LoadProductPhoto
 from .product import CompositeProduct, PrepareProduct
@@ -12,9 +11,6 @@ NODES: list[type[io.ComfyNode]] = [
     LoadProductPhoto,
     PrepareProduct,
     CompositeProduct,
-    MaskGuidedAttention,
-    AttentionTap,
-    AttentionMap,
 ]
 
 
