@@ -107,12 +107,19 @@ Texts = dict[int, _Text | None]
 
 @dataclass(frozen=True)
 class _Scene:
-    """What the sampler is about to run: `chunks` by (index of its list, uuid), `batch` latents of `size` (h, w)."""
+    """What the sampler is about to run: `chunks` by (side, uuid), `batch` latents of `size` (h, w).
+
+    Sides are the lists of conditionings that a guider asks for. Most put the positive first, some last.
+    """
 
     chunks: dict[tuple[int, Any], Chunk]
     batch: int
     size: tuple[int, int]
     guides: tuple[Guide, ...]
+
+    def recorded_side(self) -> int:
+        """The first with token groups; a negative that was made from the positive has them too, and isn't meant."""
+        return min(side for (side, _), chunk in self.chunks.items() if chunk.groups)
 
 
 @dataclass(frozen=True)
@@ -161,8 +168,8 @@ class Director:
     def _seen(self, model: Any, conds: Sequence[Any], texts: Texts, x_in: Tensor, timestep: Tensor) -> _Scene:
         size = (x_in.shape[-2], x_in.shape[-1])
         chunks = {
-            (index, cond["uuid"]): _chunk(cond, texts, size)
-            for index, entries in enumerate(conds)
+            (side, cond.get("uuid")): _chunk(cond, texts, size)
+            for side, entries in enumerate(conds)
             for cond in entries or ()
         }
         guides = tuple(guide for guide in self.guides if self._acts(guide, model, timestep))
@@ -210,11 +217,12 @@ class Director:
             )
         dtype = model.manual_cast_dtype or model.get_dtype()
         layout = (tuple(chunks), scene.batch, keys, scene.guides, scene.size, part, dtype, x.device)
-        prepared = self._prepared.get((layout, tuple(sides)))
+        key = layout, tuple(sides)
+        prepared = self._prepared.get(key)
         if prepared is None:
-            plan = Plan(*layout)
-            watched = () if self.record is None else plan.watched([side == 0 for side in sides])
-            prepared = self._prepared[layout, tuple(sides)] = _Prepared(plan, watched, {})
+            plan, recorded = Plan(*layout), scene.recorded_side()
+            watched = () if self.record is None else plan.watched([side == recorded for side in sides])
+            prepared = self._prepared[key] = _Prepared(plan, watched, {})
         if not prepared.plan.spans and not prepared.watched:
             return options
         replace = options.get("patches_replace", {})
@@ -222,10 +230,10 @@ class Director:
         for layer in self.layers:
             previous = attn2.get(layer, attn2.get(layer[:2]))
             # The same object for the same work: a compiled model is compiled again for every new one.
-            key = (layer, id(previous))
-            if key not in prepared.patches:
-                prepared.patches[key] = GuidedAttention(prepared.plan, layer, previous, self.record, prepared.watched)
-            attn2[layer] = prepared.patches[key]
+            place = layer, id(previous)
+            if place not in prepared.patches:
+                prepared.patches[place] = GuidedAttention(prepared.plan, layer, previous, self.record, prepared.watched)
+            attn2[layer] = prepared.patches[place]
         return {**options, "patches_replace": {**replace, "attn2": attn2}}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from comfy.ldm.modules.attention import optimized_attention
+from comfy.ldm.modules.attention import attention_pytorch, get_attn_precision, optimized_attention
 from torch import Tensor
 
 from ..bg_core.attention_map import Record
@@ -48,30 +48,30 @@ class GuidedAttention:
         if self.record is not None:
             self._watch(q, k, heads, (height, width), biases)
         if self.previous is not None:
-            return self._difference(self.previous(q, k, v, extra_options), q, k, v, heads, biases)
+            return self._difference(self.previous(q, k, v, extra_options), q, k, v, extra_options, biases)
         if OVERRIDE in extra_options:  # somebody else's attention function: as a patch, it never sees our biases
-            return self._difference(_stock(q, k, v, extra_options), q, k, v, heads, biases)
+            return self._difference(_stock(q, k, v, extra_options), q, k, v, extra_options, biases)
         pieces, done = [], 0
         for span, bias in zip(plan.spans, biases, strict=True):
             if span.start > done:
                 before = slice(done, span.start)
                 pieces.append(_stock(q[before], k[before], v[before], extra_options))
             rows = slice(span.start, span.stop)
-            pieces.append(region_attention(q[rows], k[rows], v[rows], heads, bias))
+            pieces.append(_biased(q[rows], k[rows], v[rows], extra_options, bias))
             done = span.stop
         if done < plan.rows:
             pieces.append(_stock(q[done:], k[done:], v[done:], extra_options))
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
     def _difference(
-        self, out: Tensor, q: Tensor, k: Tensor, v: Tensor, heads: int, biases: tuple[Tensor, ...]
+        self, out: Tensor, q: Tensor, k: Tensor, v: Tensor, options: dict[str, Any], biases: tuple[Tensor, ...]
     ) -> Tensor:
         """`out` plus what the biases change: the attention to the text with them less the one without."""
         pieces, done = [], 0
         for span, bias in zip(self.plan.spans, biases, strict=True):
             rows = slice(span.start, span.stop)
-            of = q[rows], k[rows], v[rows], heads
-            change = region_attention(*of, bias) - region_attention(*of)
+            of = q[rows], k[rows], v[rows], options
+            change = _biased(*of, bias) - _biased(*of, None)
             pieces += [out[done : span.start], out[rows] + change.to(out.dtype)]
             done = span.stop
         # Put together anew, never added in place: what a patch returns may be one of its inputs.
@@ -89,6 +89,15 @@ class GuidedAttention:
             rows = slice(watched.start, watched.stop)
             share = attention_share(q[rows], k[rows], heads, watched.members, bias)
             self.record.add(f"{part} {number}.{index}", size, watched.names, share)
+
+
+def _biased(q: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any], bias: Tensor | None) -> Tensor:
+    """PyTorch's own attention, as Sage and flash kernels refuse a bias, or drop it; as precise as the stock one is."""
+    heads = extra_options["n_heads"]
+    precision = get_attn_precision(extra_options["attn_precision"], q.dtype)
+    if precision in (None, q.dtype) or optimized_attention is attention_pytorch:
+        return region_attention(q, k, v, heads, bias)
+    return region_attention(q.to(precision), k.to(precision), v.to(precision), heads, bias).to(q.dtype)
 
 
 def _stock(q: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any]) -> Tensor:

@@ -263,3 +263,20 @@ def test_half_precision(lab: ModuleType, model: Any) -> None:
     assert noise > 0, "the precision is the same"
     assert float((ours[0] - exact[0]).std()) < 2 * noise
     lab.predictions(model, [positive, negative])  # moves the weights' precision back for the tests after this one
+
+
+def test_precision_that_a_model_asks_for_is_kept(lab: ModuleType) -> None:
+    """Stable Diffusion 2 overflows in half precision: its attention is computed in float32, with a bias too."""
+    from product_background.bg_core.region_attention import region_attention
+    from product_background.bg_core.region_plan import Chunk, Guide, Plan, TokenGroups
+    from product_background.nodes.guided_attention import GuidedAttention
+
+    groups = TokenGroups(77, (("identifier", tuple(PLACES)),))
+    guides = [Guide({"identifier": lab.soft_mask()})]
+    plan = Plan([Chunk(groups, 77)], 1, 77, guides, (16, 12), (16, 12), torch.float16)
+    q, k, v = (torch.randn(1, places, 32, dtype=torch.float16) * 300 for places in (192, 77, 77))
+    options = {"activations_shape": [1, 32, 16, 12], "n_heads": 2, "attn_precision": torch.float32}
+    ours = GuidedAttention(plan, ("input", 1, 0), None, None, ())(q, k, v, options)
+    expected = region_attention(q.float(), k.float(), v.float(), 2, plan.at(16, 12)[0].float())
+    assert ours.dtype == torch.float16
+    torch.testing.assert_close(ours.float(), expected, atol=0.3, rtol=1e-3)
