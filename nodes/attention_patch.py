@@ -28,9 +28,7 @@ from ..bg_core.errors import ProductBackgroundError
 from ..bg_core.region_plan import Chunk, Guide, Plan, TokenGroups, Watched
 from ..bg_core.resize import Box
 from .guided_attention import GuidedAttention, Layer
-
-KEY = "product_background"
-"""Of the wrappers on a model, and of the token groups on a conditioning."""
+from .text_encoder import KEY  # of the token groups on a conditioning, and here of the wrappers on a model
 
 # Anything that asks the sampler's noise level has to wait for the device; guides for the whole run don't ask.
 WHOLE_RUN = (0.0, 1.0)
@@ -229,7 +227,7 @@ class Director:
         attn2 = dict(replace.get("attn2", {}))
         for layer in self.layers:
             previous = attn2.get(layer, attn2.get(layer[:2]))
-            # The same object for the same work: a compiled model is compiled again for every new one.
+            # The same object in every step, should a compiler guard on identity (that of torch 2.14 does on the type).
             place = layer, id(previous)
             if place not in prepared.patches:
                 prepared.patches[place] = GuidedAttention(prepared.plan, layer, previous, self.record, prepared.watched)

@@ -1,12 +1,13 @@
 """What Mask-Guided Attention costs a step of the sampler, against the stock model, inside ComfyUI's own code.
 
-    python -m tests.drills.attention_overhead [--pairs 40] [--threads 2] [--model demonstration] [--record FILE]
+    python -m tests.drills.attention_overhead [--pairs 40] [--threads 2] [--model demonstration] [--variant guided]
+        [--record FILE]
 
 Stock and guided steps take turns as A B B A, so that drift falls on both alike; the figure is the median of the pairs'
 ratios with its 95% interval (of ranks, which asks nothing of the distribution), once of wall time and once of the
 process's own CPU time, which other programs disturb less. What is prepared once a run is told apart. IPAdapter_plus
 with a mask and PPM's attention couple are measured beside it where IPADAPTER_PLUS_PATH and COMFYUI_PPM_PATH name
-checkouts.
+checkouts. 40 pairs take about a minute on the demonstration base and half an hour on Stable Diffusion's (two cores).
 """
 
 from __future__ import annotations
@@ -165,6 +166,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=40)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--model", choices=list(SUBJECTS), action="append")
+    parser.add_argument("--variant", action="append", help="guided, guided_both_groups or a peer; all by default")
     parser.add_argument("--use-pytorch-cross-attention", action="store_true", help="as ComfyUI's own argument")
     parser.add_argument("--record", type=Path)
     arguments = parser.parse_args()
@@ -181,6 +183,8 @@ def main() -> None:
         stock = step_of(subject.model, subject)
         timed(stock)
         for variant, model in variants(subject).items():
+            if arguments.variant and variant not in arguments.variant:
+                continue
             step = step_of(model, subject)
             first = timed(step)[0]  # makes the regions, and warms up
             found = measure(stock, step, arguments.pairs)

@@ -300,6 +300,21 @@ def test_regions_are_made_once_for_all_steps(lab: ModuleType, model: Any, monkey
     assert len(set(made)) >= 4
 
 
+def test_patches_are_the_same_objects_in_every_step(lab: ModuleType, model: Any) -> None:
+    seen: list[list[Any]] = []
+
+    def note(executor: Any, *args: Any, **kwargs: Any) -> Any:
+        options = next(value for value in args if isinstance(value, dict) and "patches_replace" in value)
+        seen.append(list(options["patches_replace"]["attn2"].values()))
+        return executor(*args, **kwargs)
+
+    guided = lab.guided(model, lab.left_half())
+    guided.add_wrapper("diffusion_model", note)
+    lab.sample(guided, lab.conditioning(1, 5), lab.conditioning(2), steps=3)
+    assert len(seen) == 3 and len(seen[0]) == lab.LAYERS
+    assert all(one is other for step in seen[1:] for one, other in zip(seen[0], step, strict=True))
+
+
 def test_other_models_are_refused_by_name(lab: ModuleType) -> None:
     from types import SimpleNamespace
 
