@@ -3,10 +3,12 @@
 ComfyUI recognises `taesd_decoder.1.weight` in a checkpoint, reads the number of latent channels from it and builds its
 own module of this shape; what is here must stay equal to it layer for layer, which tests/test_parity_host.py checks.
 
-Latents are normalised by the autoencoder itself (`fold_normalisation`): the diffusion model needs no scale factor.
+Latents leave the autoencoder normalised: the diffusion model needs no scale factor.
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -14,8 +16,10 @@ from torch import Tensor, nn
 
 from .base import DEMONSTRATION, BaseConfig
 
-WIDTH = 64
-"""Feature channels throughout; ComfyUI's TAESD class fixes them."""
+Widths = tuple[int, int, int, int]
+
+HOST_WIDTHS: Widths = (64, 64, 64, 64)
+"""Feature channels at 1/1, 1/2, 1/4 and 1/8 of the resolution; ComfyUI's TAESD class fixes them."""
 
 
 class Clamp(nn.Module):
@@ -26,11 +30,11 @@ class Clamp(nn.Module):
 
 
 class Block(nn.Module):
-    """Residual block of three 3x3 convolutions, [B,64,h,w] -> [B,64,h,w]."""
+    """Residual block of three 3x3 convolutions, [B,W,h,w] -> [B,W,h,w]."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.conv = nn.Sequential(_conv(WIDTH, WIDTH), nn.ReLU(), _conv(WIDTH, WIDTH), nn.ReLU(), _conv(WIDTH, WIDTH))
+        self.conv = nn.Sequential(_conv(width, width), nn.ReLU(), _conv(width, width), nn.ReLU(), _conv(width, width))
         self.fuse = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -38,15 +42,18 @@ class Block(nn.Module):
 
 
 class Autoencoder(nn.Module):
-    """Pictures [B,3,H,W] in [0,1] to latents [B,C,H/8,W/8] and back; H and W are multiples of 8."""
+    """Pictures [B,3,H,W] in [0,1] to latents [B,C,H/8,W/8] and back; H and W are multiples of 8.
+
+    Only `HOST_WIDTHS` loads in ComfyUI; others are for training (`widened`).
+    """
 
     vae_scale: Tensor
     vae_shift: Tensor
 
-    def __init__(self, config: BaseConfig = DEMONSTRATION) -> None:
+    def __init__(self, config: BaseConfig = DEMONSTRATION, widths: Widths = HOST_WIDTHS) -> None:
         super().__init__()
-        self.taesd_encoder = _encoder(config.latent_channels)
-        self.taesd_decoder = _decoder(config.latent_channels)
+        self.taesd_encoder = _encoder(config.latent_channels, widths)
+        self.taesd_decoder = _decoder(config.latent_channels, widths)
         # Latents leave the encoder divided by this and enter the decoder multiplied by it. Image latents have heavy
         # tails: without it the decoder's clamp would squash a unit-variance latent of 4 to 2.6; with 0.25 to 3.87.
         self.register_buffer("vae_scale", torch.tensor(float(config.latent_scale)))
@@ -59,24 +66,6 @@ class Autoencoder(nn.Module):
     def decode(self, latents: Tensor) -> Tensor:
         """Latents [B,C,h,w] -> [B,3,8h,8w], about [0,1] but not clamped, so that training keeps its gradient."""
         return self.taesd_decoder((latents - self.vae_shift) * self.vae_scale)
-
-    @torch.no_grad()
-    def fold_normalisation(self, mean: Tensor, std: Tensor) -> None:
-        """Make `encode` return (z - mean) / std, `mean` and `std` [C] being statistics of the present latents z.
-
-        Exact in the encoder, whose last layer is linear. The decoder's first layer takes the inverse, exact but for the
-        clamp before it and for its zero padding, which now stands for the mean: fine-tune the decoder after folding.
-        """
-        last, first = self.taesd_encoder[-1], self.taesd_decoder[1]
-        assert isinstance(last, nn.Conv2d) and isinstance(first, nn.Conv2d)
-        assert last.bias is not None and first.bias is not None
-        mean, std = mean.to(last.weight), std.to(last.weight)
-        raw_mean = (mean - self.vae_shift) * self.vae_scale  # in the units of the two convolutions
-        last.weight.div_(std.view(-1, 1, 1, 1))
-        last.bias.sub_(raw_mean).div_(std)
-        first.bias.add_(torch.einsum("oikl,i->o", first.weight, raw_mean))
-        first.weight.mul_(std.view(1, -1, 1, 1))
-        self.vae_shift.zero_()
 
     @torch.no_grad()
     def blank_latent(self) -> Tensor:
@@ -102,22 +91,34 @@ def _conv(inputs: int, outputs: int, stride: int = 1, bias: bool = True) -> nn.C
     return nn.Conv2d(inputs, outputs, 3, padding=1, stride=stride, bias=bias)
 
 
-def _encoder(latent_channels: int) -> nn.Sequential:
-    halve = [[_conv(WIDTH, WIDTH, stride=2, bias=False), Block(), Block(), Block()] for _ in range(3)]
-    return nn.Sequential(
-        _conv(3, WIDTH), Block(), *[layer for stage in halve for layer in stage], _conv(WIDTH, latent_channels)
-    )
-
-
-def _decoder(latent_channels: int) -> nn.Sequential:
-    double = [
-        [Block(), Block(), Block(), nn.Upsample(scale_factor=2), _conv(WIDTH, WIDTH, bias=False)] for _ in range(3)
+def _encoder(latent_channels: int, widths: Widths) -> nn.Sequential:
+    full = widths[0]
+    halve = [
+        layer
+        for fine, coarse in pairwise(widths)
+        for layer in (_conv(fine, coarse, stride=2, bias=False), Block(coarse), Block(coarse), Block(coarse))
     ]
-    return nn.Sequential(
-        Clamp(),
-        _conv(latent_channels, WIDTH),
-        nn.ReLU(),
-        *[layer for stage in double for layer in stage],
-        Block(),
-        _conv(WIDTH, 3),
-    )
+    return nn.Sequential(_conv(3, full), Block(full), *halve, _conv(widths[-1], latent_channels))
+
+
+def _decoder(latent_channels: int, widths: Widths) -> nn.Sequential:
+    full = widths[0]
+    double = [
+        layer
+        for coarse, fine in pairwise(reversed(widths))
+        for layer in (
+            Block(coarse), Block(coarse), Block(coarse), nn.Upsample(scale_factor=2), _conv(coarse, fine, bias=False),
+        )
+    ]  # fmt: skip
+    return nn.Sequential(Clamp(), _conv(latent_channels, widths[-1]), nn.ReLU(), *double, Block(full), _conv(full, 3))
+
+
+@torch.no_grad()
+def widened(narrow: Autoencoder, config: BaseConfig = DEMONSTRATION) -> Autoencoder:
+    """The same function in the host's widths: features that `narrow` lacks are zero, and stay so through the ReLUs."""
+    wide = Autoencoder(config)
+    for name, target in wide.named_parameters():
+        source = narrow.get_parameter(name)
+        target.zero_()
+        target[tuple(slice(size) for size in source.shape)] = source
+    return wide

@@ -65,33 +65,13 @@ def test_config_survives_json_and_refuses_what_it_does_not_know() -> None:
         BaseConfig(channels=(64,))
 
 
-def test_autoencoder_shapes_and_normalisation() -> None:
-    torch.manual_seed(0)
+def test_autoencoder_shapes() -> None:
     coder = Autoencoder()
-    images = torch.rand(6, 3, 64, 96)
+    images = torch.rand(2, 3, 64, 96)
     with torch.no_grad():
-        before = coder.encode(images)
-        mean, std = before.mean((0, 2, 3)), before.std((0, 2, 3))
-        decoded = coder.decode(before)
-        coder.fold_normalisation(mean, std)
-        after = coder.encode(images)
-    assert before.shape == (6, 16, 8, 12) and decoded.shape == images.shape
-    expected = (before - mean.view(1, -1, 1, 1)) / std.view(1, -1, 1, 1)
-    torch.testing.assert_close(after, expected, atol=2e-3, rtol=1e-3)
+        latents = coder.encode(images)
+        assert latents.shape == (2, 16, 8, 12) and coder.decode(latents).shape == images.shape
     assert coder.blank_latent().shape == (16,)
-
-
-def test_folding_changes_the_decoder_only_at_the_border() -> None:
-    torch.manual_seed(0)
-    coder = Autoencoder()
-    z = torch.randn(1, 16, 9, 9) * 0.02 + 0.01  # small: far from the clamp
-    first = coder.taesd_decoder[:2]
-    with torch.no_grad():
-        before = first(z * coder.vae_scale)
-        mean, std = torch.full((16,), 0.01), torch.full((16,), 0.5)
-        coder.fold_normalisation(mean, std)
-        after = first((z - 0.01) / 0.5 * coder.vae_scale)
-    torch.testing.assert_close(after[..., 1:-1, 1:-1], before[..., 1:-1, 1:-1], atol=1e-5, rtol=1e-4)
 
 
 def test_a_unit_variance_latent_loses_little_in_the_clamp() -> None:

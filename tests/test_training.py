@@ -6,27 +6,59 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bg_core.autoencoder import Autoencoder
+from bg_core.autoencoder import Autoencoder, widened
 from training import train_base, train_vae
 from training.export import load_base
 from training.export_run import export_run
-from training.pca import fit, write_encoder
+from training.linear_pair import fit_pair, write
+from training.pca import fit
 
 
-def test_the_encoder_is_the_projection_and_pca_is_optimal():
+def some_pictures() -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand((6, 3, 12, 12), generator=generator)
+    return (torch.nn.functional.interpolate(coarse, scale_factor=8, mode="bicubic").clamp(0, 1) * 255).byte()
+
+
+def test_pca_is_optimal():
     images = torch.randint(0, 256, (6, 3, 64, 64), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     images[:, :, ::2] = images[:, :, 1::2]  # some structure
     projection = fit(images, 16, patches=4000)
-    model = Autoencoder()
-    write_encoder(projection, model)
     pictures = images.float() / 255
-    assert torch.allclose(model.encode(pictures), projection.encode(pictures), atol=1e-4)
     latents = projection.encode(pictures)
     error = ((projection.decode(latents) - pictures) ** 2).mean()
     for _ in range(3):
         shifted = projection.decode(latents + 0.05 * torch.randn(latents.shape))
         assert ((shifted - pictures) ** 2).mean() > error
     assert latents.var((0, 2, 3)).mean() == pytest.approx(1.0, abs=0.2)
+
+
+def test_the_network_starts_as_the_linear_pair_inside_the_picture():
+    images = some_pictures()
+    widths = (8, 16, 32, 32)
+    pair = fit_pair(images, fit(images, 16, patches=4000), widths, steps=30, rate=4e-3, seed=1).requires_grad_(False)
+    model = Autoencoder(widths=widths).requires_grad_(False)
+    write(pair, model)
+    pictures = images.float() / 255
+    latents = pair.encode(pictures)
+    correlation = torch.corrcoef(latents.transpose(0, 1).flatten(1))
+    assert (correlation - torch.eye(16)).abs().max() < 0.02
+    inside = (..., slice(3, -3), slice(3, -3))
+    torch.testing.assert_close(model.encode(pictures)[inside], latents[inside], atol=1e-4, rtol=1e-3)
+    pixels = (..., slice(24, -24), slice(24, -24))
+    small = latents * 0.01  # the clamp is the identity there
+    torch.testing.assert_close(model.decode(small)[pixels], pair.decode(small)[pixels], atol=1e-4, rtol=1e-3)
+
+
+def test_a_widened_autoencoder_is_the_same_function():
+    torch.manual_seed(0)
+    narrow = Autoencoder(widths=(4, 8, 16, 32)).requires_grad_(False)
+    wide = widened(narrow)
+    assert wide.taesd_decoder[-1].weight.shape == (3, 64, 3, 3)
+    pictures = torch.rand(2, 3, 32, 40)
+    latents = narrow.encode(pictures)
+    torch.testing.assert_close(wide.encode(pictures), latents)
+    torch.testing.assert_close(wide.decode(latents), narrow.decode(latents))
 
 
 def toml(path: Path, steps: int, options: str) -> Path:
@@ -38,8 +70,8 @@ def toml(path: Path, steps: int, options: str) -> Path:
 
 
 VAE = (
-    "parts = 2\ncrop = 32\nlatent_noise = 0.03\nfloor = 2e-5\nsharpness = 0.05\nspread = 0.1\n"
-    "[options.encoder_blocks]\n8 = 1\n[options.decoder_blocks]\n8 = 1\n2 = 3\n"
+    "parts = 2\ncrop = 32\nwidths = [4, 8, 16, 16]\nlinear_steps = 3\nlinear_rate = 1e-3\nlatent_noise = 0.03\n"
+    "floor = 2e-5\nsharpness = 0.05\nspread = 0.1\n"
 )
 BASE = (
     "small = 32\nlarge = 64\nlarge_share = 0.5\ndrop_caption = 0.1\ndrop_words = 0.03\nproduct_weight = 0.3\n"

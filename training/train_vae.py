@@ -1,38 +1,35 @@
 """`python -m training.train_vae --data DIR... --out RUN`: makes the demonstration base's autoencoder.
 
-From random weights, end to end, a small autoencoder needs hours to find what a linear projection knows at once. So the
-encoder starts as the PCA of 8x8 patches, written into TAESD's layers exactly (`pca.write_encoder`), and all residual
-blocks start as plain ReLUs: what is left is a nearly linear, shallow network that learns fast and costs an eighth. The
-blocks are opened one resolution after the other, the expensive ones last.
+From random weights a small autoencoder needs hours to find what a linear projection knows at once, so it starts as a
+linear pair (`linear_pair`). It is trained narrow at high resolutions, where features cost most and few are needed, and
+written out in the host's widths, the rest being zeros.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.utils import make_grid, save_image
 
-from bg_core.autoencoder import Autoencoder, Block
+from bg_core.autoencoder import Autoencoder, widened
 from bg_core.base import DEMONSTRATION
 from bg_core.files import replacing
 
 from .data import load_masks, load_pictures, read_records, split
+from .linear_pair import LinearPair, fit_pair, write
 from .metrics.pictures import finest_band, psnr, psnr_edges, sharpness
 from .muon import Muon
-from .pca import PATCH, PatchPCA, close_blocks, fit, write_encoder
+from .pca import PATCH, PatchPCA, fit
 from .run import Run, Settings
 
 CONFIG = Path(__file__).parent / "configs" / "vae.toml"
 VALIDATION = 32
 """Pictures that figures are taken on."""
-STRENGTH_OF_OFFSET = 0.5
-"""Decoder's features start this far above zero: its ReLUs let nearly everything pass, so it starts nearly linear."""
 
 
 @torch.no_grad()
@@ -84,52 +81,29 @@ def softness(output: Tensor, target: Tensor, floor: float, patch: int = 16) -> T
     return (ratio**2 * theirs).sum() / (theirs.sum() + floor)
 
 
-def through(layers: nn.Sequential, x: Tensor, scale: int, opened: set[int]) -> Tensor:
-    """`layers(x)`, but a block at a resolution 1/s with s not in `opened` is a ReLU. `scale`: resolution 1/scale of x.
+def start(folder: Path, pictures: Tensor, settings: Settings) -> tuple[Autoencoder, LinearPair, PatchPCA]:
+    """The autoencoder as its training begins, the linear pair that it then equals, and the projection to beat.
 
-    Equal to `layers(x)` while the last convolution of every such block has no weights, only much cheaper.
+    Both are kept in `folder/start.safetensors`: a resumed run may see more pictures than the first one did.
     """
-    for layer in layers:
-        if isinstance(layer, Block) and scale not in opened:
-            x = F.relu(x + layer.conv[-1].bias[:, None, None])
-        else:
-            x = layer(x)
-        if isinstance(layer, nn.Upsample):
-            scale //= 2
-        elif isinstance(layer, nn.Conv2d) and layer.stride == (2, 2):
-            scale *= 2
-    return x
-
-
-def opened(schedule: Mapping[str, int], step: int) -> set[int]:
-    """Which resolutions' blocks work at `step`, of a table from s to the step that opens those at 1/s."""
-    return {int(scale) for scale, first in schedule.items() if step >= first}
-
-
-def new_autoencoder(folder: Path, pictures: Tensor, seed: int) -> tuple[Autoencoder, PatchPCA]:
-    """A fresh decoder behind the projection of `folder/projection.safetensors`, which is fitted when it isn't there.
-
-    Kept on disk, since a resumed run may see more pictures than the first one did.
-    """
-    file = folder / "projection.safetensors"
+    own, file = settings.options, folder / "start.safetensors"
+    widths = tuple(own["widths"])
     if file.exists():
-        projection = PatchPCA(**load_file(file))
+        state = load_file(file)
+        projection = PatchPCA(**{key.removeprefix("pca."): state.pop(key) for key in list(state) if key[:4] == "pca."})
+        pair = LinearPair(DEMONSTRATION.latent_channels, widths, state["centre"])
+        pair.load_state_dict(state)
     else:
-        projection = fit(pictures, DEMONSTRATION.latent_channels, seed=seed)
+        projection = fit(pictures, DEMONSTRATION.latent_channels, seed=settings.seed)
+        pair = fit_pair(pictures, projection, widths, own["linear_steps"], own["linear_rate"], settings.seed)
         folder.mkdir(parents=True, exist_ok=True)
+        state = pair.state_dict() | {f"pca.{key}": value for key, value in vars(projection).items()}
         with replacing(file) as temporary:
-            save_file({key: value.contiguous() for key, value in vars(projection).items()}, temporary)
-    torch.manual_seed(seed)
-    model = Autoencoder(DEMONSTRATION)
-    write_encoder(projection, model)
-    close_blocks(model.taesd_decoder)
-    with torch.no_grad():
-        for before, layer in zip(model.taesd_decoder, model.taesd_decoder[1:], strict=False):
-            if isinstance(layer, nn.Conv2d):
-                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            elif isinstance(layer, Block) and not isinstance(before, Block):
-                layer.conv[-1].bias.fill_(STRENGTH_OF_OFFSET)
-    return model.to(memory_format=torch.channels_last), projection
+            save_file({key: value.contiguous() for key, value in state.items()}, temporary)
+    torch.manual_seed(settings.seed)
+    model = Autoencoder(DEMONSTRATION, widths)
+    write(pair, model)
+    return model.to(memory_format=torch.channels_last), pair.requires_grad_(False), projection
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -148,27 +122,20 @@ def main(arguments: list[str] | None = None) -> None:
     held = load_pictures(validation, options.side).float() / 255
     background = 1 - load_masks(validation, options.side).float() / 255
 
-    model, projection = new_autoencoder(options.out, pictures, settings.seed)
+    model, pair, projection = start(options.out, pictures, settings)
     run = Run(options.out, settings, {"vae": model}, Muon)
     errors = squared_errors(pictures, projection)
     linear = projection.decode(projection.encode(held)).clamp(0, 1)
 
-    def encode(images: Tensor) -> Tensor:
-        return through(model.taesd_encoder, images, 1, opened(own["encoder_blocks"], run.step)) / model.vae_scale
-
-    def decode(latents: Tensor) -> Tensor:
-        entering = latents * model.vae_scale
-        return through(model.taesd_decoder, entering, 8, opened(own["decoder_blocks"], run.step))
-
     def loss_of(generator: torch.Generator) -> dict[str, Tensor]:
         images = crops(pictures, errors, settings.batch // own["parts"], own["crop"], generator)
-        latents = encode(images)
-        output = decode(latents + torch.randn(latents.shape, generator=generator) * own["latent_noise"])
-        start = projection.encode(images)
-        error = distortion(output, projection.decode(start), images, own["floor"])
+        latents = model.encode(images)
+        output = model.decode(latents + torch.randn(latents.shape, generator=generator) * own["latent_noise"])
+        error = distortion(output, projection.decode(projection.encode(images)), images, own["floor"])
         soft = softness(output, images, own["floor"])
-        # latents keep the projection's mean and deviation, channel by channel
-        mean, deviation = ([stat(z, (0, 2, 3)) for z in (latents, start)] for stat in (torch.mean, torch.std))
+        # latents keep the pair's mean and deviation, channel by channel
+        began = pair.encode(images)
+        mean, deviation = ([stat(z, (0, 2, 3)) for z in (latents, began)] for stat in (torch.mean, torch.std))
         drift = ((mean[0] - mean[1]) / deviation[1]).pow(2).mean() + (deviation[0] / deviation[1]).log().pow(2).mean()
         return {
             "loss": error + own["sharpness"] * soft + own["spread"] * drift,
@@ -180,9 +147,9 @@ def main(arguments: list[str] | None = None) -> None:
     def sample() -> None:
         run.swap_average()
         with torch.no_grad():
-            ours = torch.cat([decode(encode(part)) for part in held.split(8)]).clamp(0, 1)
+            ours = torch.cat([model.decode(model.encode(part)) for part in held.split(8)]).clamp(0, 1)
         with replacing(options.out / "autoencoder.safetensors") as temporary:
-            save_file({k: v.contiguous() for k, v in model.state_dict().items()}, temporary)
+            save_file({k: v.contiguous() for k, v in widened(model).state_dict().items()}, temporary)
         run.swap_average()
         for name, output in (("autoencoder", ours), ("pca", linear)):
             figures = {
