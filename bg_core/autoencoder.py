@@ -52,6 +52,7 @@ class Autoencoder(nn.Module):
 
     def __init__(self, config: BaseConfig = DEMONSTRATION, widths: Widths = HOST_WIDTHS) -> None:
         super().__init__()
+        self.config = config
         self.taesd_encoder = _encoder(config.latent_channels, widths)
         self.taesd_decoder = _decoder(config.latent_channels, widths)
         # Latents leave the encoder divided by this and enter the decoder multiplied by it. Image latents have heavy
@@ -113,12 +114,34 @@ def _decoder(latent_channels: int, widths: Widths) -> nn.Sequential:
     return nn.Sequential(Clamp(), _conv(latent_channels, widths[-1]), nn.ReLU(), *double, Block(full), _conv(full, 3))
 
 
-@torch.no_grad()
-def widened(narrow: Autoencoder, config: BaseConfig = DEMONSTRATION) -> Autoencoder:
+def widened(narrow: Autoencoder) -> Autoencoder:
     """The same function in the host's widths: features that `narrow` lacks are zero, and stay so through the ReLUs."""
-    wide = Autoencoder(config)
-    for name, target in wide.named_parameters():
-        source = narrow.get_parameter(name)
-        target.zero_()
-        target[tuple(slice(size) for size in source.shape)] = source
-    return wide
+    return _copied(narrow, Autoencoder(narrow.config))
+
+
+@torch.no_grad()
+def narrowed(wide: Autoencoder) -> Autoencoder:
+    """The same function without the features that are zero, several times faster: undoes `widened`."""
+    marks: Widths = (1001, 1002, 1003, 1004)  # sizes that tell which resolution a parameter's outputs belong to
+    widths = dict.fromkeys(marks, 1)
+    with torch.device("meta"):
+        sizes = {name: parameter.shape[0] for name, parameter in Autoencoder(wide.config, marks).named_parameters()}
+    for name, parameter in wide.named_parameters():
+        if sizes[name] in widths:
+            live = parameter.flatten(1).any(1) if parameter.ndim > 1 else parameter != 0
+            last = int(live.nonzero().max()) + 1 if live.any() else 1
+            widths[sizes[name]] = max(widths[sizes[name]], last)
+    full, half, quarter, eighth = widths.values()
+    return _copied(wide, Autoencoder(wide.config, (full, half, quarter, eighth)))
+
+
+@torch.no_grad()
+def _copied(source: Autoencoder, target: Autoencoder) -> Autoencoder:
+    """`target` with the weights of `source`, cut or filled up with zeros."""
+    for ours, theirs in zip(target.parameters(), source.parameters(), strict=True):
+        ours.zero_()
+        common = tuple(slice(min(a, b)) for a, b in zip(ours.shape, theirs.shape, strict=True))
+        ours[common] = theirs[common]
+    target.vae_scale.copy_(source.vae_scale)
+    target.vae_shift.copy_(source.vae_shift)
+    return target

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bg_core.autoencoder import Autoencoder, widened
+from bg_core.autoencoder import Autoencoder, narrowed, widened
 from training import train_base, train_vae
 from training.export import load_base
 from training.export_run import export_run
@@ -59,6 +59,9 @@ def test_a_widened_autoencoder_is_the_same_function():
     latents = narrow.encode(pictures)
     torch.testing.assert_close(wide.encode(pictures), latents)
     torch.testing.assert_close(wide.decode(latents), narrow.decode(latents))
+    again = narrowed(wide)
+    for ours, theirs in zip(again.parameters(), narrow.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
 
 
 def toml(path: Path, steps: int, options: str) -> Path:

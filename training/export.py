@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from bg_core import checkpoint, weights
-from bg_core.autoencoder import Autoencoder
+from bg_core.autoencoder import Autoencoder, narrowed, widened
 from bg_core.base import BASE_NAME, DEMONSTRATION, BaseConfig
 from bg_core.errors import ProductBackgroundError
 
@@ -104,7 +104,7 @@ def save_base(path: str | os.PathLike[str], base: Base, training: Mapping[str, A
         path,
         unet=base.unet.state_dict(),
         text=base.text.state_dict(),
-        autoencoder=base.autoencoder.state_dict(),
+        autoencoder=widened(base.autoencoder).state_dict(),
         vocabulary=base.vocabulary,
         config=base.config,
         training=training,
@@ -123,6 +123,7 @@ def load_base(path: str | os.PathLike[str]) -> tuple[Base, weights.Header]:
     base.text.load_state_dict({key: tensor.float() for key, tensor in text.items()})
     coder = _under(file, checkpoint.AUTOENCODER_PREFIX)
     base.autoencoder.load_state_dict({key: tensor.float() for key, tensor in coder.items()})
+    base.autoencoder = narrowed(base.autoencoder)
     for module in (base.unet, base.text, base.autoencoder):
         module.eval()
     return base, header

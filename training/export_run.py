@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 
-from bg_core.autoencoder import fit_latent_rgb
+from bg_core.autoencoder import fit_latent_rgb, widened
 
 from .data import load_pictures, read_records, split
 from .export import export_base
@@ -33,7 +33,7 @@ def export_run(base: Path, autoencoder: Path, data: Path, out: Path) -> Path:
         out,
         unet={key.removeprefix("unet."): value for key, value in average.items() if key.startswith("unet.")},
         text={key.removeprefix("text."): value for key, value in average.items() if key.startswith("text.")},
-        autoencoder=coder.state_dict(),
+        autoencoder=widened(coder).state_dict(),
         vocabulary=vocabulary(),
         latent_rgb=fit_latent_rgb(coder.encode(pictures).detach(), pictures),
         training={
