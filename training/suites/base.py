@@ -15,7 +15,7 @@ from bg_core.files import replacing
 from ..data import Record, load_masks, load_pictures, read_records
 from ..evaluators.examples import CLASSES
 from ..evaluators.frozen import Evaluator, load_evaluators
-from ..export import load_base
+from ..export import Base, load_base
 from ..export_run import BUNDLED
 from ..generate import generate, pasted, reconstruct
 from ..metrics.decisions import area_under_curve
@@ -25,6 +25,7 @@ from ..metrics.pictures import psnr, psnr_edges, sharpness
 from ..pca import fit
 from ..protocol import Protocol, read_protocol
 from .judge import PROMPTED, Arms, Judge
+from .packshots import read_packshots
 
 BLUR = 2.0
 """Deviation in pixels of the blur that anchors distances between sets."""
@@ -62,6 +63,8 @@ def measure(root: Path, limit: int | None = None, sheets: Path | None = None) ->
         figures["contact_auc"] = contact_auc(evaluators, arms, pairs, protocol)
     if sheets is not None:
         draw_sheets(judges[0], sheets)
+        if (root / "packshots").is_dir():
+            draw_packshots(base, judges[0].evaluator, root, protocol, sheets)
     return figures
 
 
@@ -123,5 +126,18 @@ def draw_sheets(judge: Judge, folder: Path) -> None:
         merits[head] = chance.gather(1, asked[:, None])[:, 0]
     sheets |= {f"worst_{name}": merit.argsort()[:WORST] for name, merit in merits.items()}
     for name, rows in sheets.items():
-        with replacing(folder / f"{name}.png") as temporary:
-            save_image(judge.arms.ours[rows].float() / 255, temporary, nrow=16 if name == "pictures" else 8)
+        draw(judge.arms.ours[rows], folder / f"{name}.png")
+
+
+def draw_packshots(base: Base, evaluator: Evaluator, root: Path, protocol: Protocol, folder: Path) -> None:
+    """`packshots.png`: pictures for the products of `root/packshots`; and the worst of them, by how they stand."""
+    pictures, masks, captions = read_packshots(root)
+    painted = generate(base, protocol, pictures, masks, captions)
+    draw(painted, folder / "packshots.png")
+    draw(painted[evaluator.contact(painted, masks).argsort()[:WORST]], folder / "worst_packshots.png")
+
+
+def draw(pictures: Tensor, file: Path) -> None:
+    """A sheet of uint8 pictures [N,3,H,W]."""
+    with replacing(file) as temporary:
+        save_image(pictures.float() / 255, temporary, nrow=16 if len(pictures) > WORST else 8)
