@@ -1,0 +1,44 @@
+"""What betrays a product besides itself: its rim and its shadow. Masks are [B,1,S,S] on square frames, 1 = product."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def boxes(mask: Tensor) -> Tensor:
+    """[B,4] left, top, right, bottom of the pixels above one half, as shares of the frame; no area without any."""
+    found = []
+    for dim in (2, 1):  # over rows: which columns are covered; over columns: which rows
+        covered = (mask[:, 0] > 0.5).any(dim - 1 if dim == 2 else 2).float()
+        size = covered.shape[1]
+        first = covered.argmax(1)
+        last = size - covered.flip(1).argmax(1)
+        empty = covered.sum(1) == 0
+        found.append((torch.where(empty, 0, first) / size, torch.where(empty, 0, last) / size))
+    (left, right), (top, bottom) = found
+    return torch.stack([left, top, right, bottom], dim=1)
+
+
+def dilated(mask: Tensor, radius: float) -> Tensor:
+    """`mask` grown by `radius`, a share of the frame, in all directions."""
+    pixels = round(radius * mask.shape[-1])
+    return F.max_pool2d(mask, 2 * pixels + 1, 1, pixels)
+
+
+def shadow_strip(mask: Tensor) -> Tensor:
+    """[B,1,S,S], 1 on a strip about the product's foot, half its width beyond both sides: where its shadow falls."""
+    size = mask.shape[-1]
+    left, top, right, bottom = (edge[:, None, None] for edge in boxes(mask).T)
+    place = ((torch.arange(size) + 0.5) / size).to(mask.device)
+    x, y = place[None, None], place[None, :, None]
+    width, height = right - left, bottom - top
+    across = (x > left - 0.5 * width) & (x < right + 0.5 * width)
+    along = (y > bottom - 0.2 * height) & (y < bottom + 0.12 * height + 0.03)
+    return (across & along & (width > 0))[:, None].float()
+
+
+def covering(mask: Tensor, radius: float) -> Tensor:
+    """The region that holds a product and what betrays it."""
+    return torch.maximum(dilated(mask, radius), shadow_strip(mask))

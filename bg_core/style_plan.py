@@ -1,0 +1,158 @@
+"""Which rows of a model's batch take which reference, where in the picture; made once a batch layout, kept for all
+steps. Nothing here knows who runs the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import torch
+from torch import Tensor
+
+from .errors import ProductBackgroundError
+from .region_attention import WHOLE
+from .region_plan import LEVELS, Span
+from .regions import check_shape, region_of
+from .resize import Box
+from .style_adapter import LayerKeys, Strengths, StyleAdapter, attend, layer_keys
+from .style_config import LayerName
+from .style_encoder import Tokens, grid_positions
+
+WHOLE_PICTURE: Box = (0.0, 0.0, 1.0, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class StyleGuide:
+    """One reference in use: a batch of R references' `tokens` by group, `strengths` by group, and when (share of the
+    steps).
+
+    `mask` [B,H,W] in [0,1], 1 where it acts; None is everywhere. Two guides are never equal.
+    """
+
+    adapter: StyleAdapter
+    tokens: Mapping[str, Tokens]
+    strengths: Strengths
+    mask: Tensor | None = None
+    start: float = 0.0
+    end: float = 1.0
+
+    @property
+    def references(self) -> int:
+        return len(next(iter(self.tokens.values())).values)
+
+    def keys(self, heads: Mapping[LayerName, int], dtype: torch.dtype, device: torch.device) -> Keys:
+        """Keys and values of every layer: computed once a run, in float32."""
+        tokens = {
+            group: Tokens(given.values.to(device, torch.float32), given.kept.to(device))
+            for group, given in self.tokens.items()
+        }
+        found = {}
+        for name, layer in self.adapter.named_layers():
+            keys = layer_keys(self.adapter, layer, tokens, self.strengths, heads[name])
+            if keys is not None:
+                found[name] = keys.to(dtype)
+        return found
+
+
+Keys = Mapping[LayerName, LayerKeys]
+"""Of one guide, by layer; empty where all its strengths are 0."""
+
+
+@dataclass(frozen=True)
+class StyledChunk:
+    """The rows of one conditioning: whether references act on it, and its part of the picture (None: the whole)."""
+
+    acts: bool
+    box: Box | None = None
+
+
+@dataclass(frozen=True)
+class _Place:
+    """One span at one size: `positions` [N,16] of its queries, and each guide's region [rows or 1,N,1], None where it
+    is whole."""
+
+    positions: Tensor
+    regions: tuple[Tensor | None, ...]
+
+
+class StylePlan:
+    """What `chunks`, each of `batch` rows, take from the guides that act now, of which `keys` holds one entry each.
+
+    `size`: height and width of the whole latents; `part`: of what the model sees. Raises ProductBackgroundError where
+    masks, references and rows don't fit each other.
+    """
+
+    def __init__(
+        self,
+        chunks: Sequence[StyledChunk],
+        batch: int,
+        guides: Sequence[StyleGuide],
+        keys: Sequence[Keys],
+        size: tuple[int, int],
+        part: tuple[int, int],
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        acting = [(guide, of) for guide, of in zip(guides, keys, strict=True) if of]
+        self.guides, self.keys = [guide for guide, _ in acting], [of for _, of in acting]
+        self.rows, self.batch, self.dtype, self.device = len(chunks) * batch, batch, dtype, torch.device(device)
+        for guide in self.guides:
+            _check_rows(guide.references, batch, "The reference")
+            if guide.mask is not None:
+                check_shape(guide.mask, "The reference's mask", *size)
+                _check_rows(len(guide.mask), batch, "The reference's mask")
+        runs = [(chunk, len(list(same))) for chunk, same in groupby(chunks)]
+        starts = [sum(count for _, count in runs[:i]) * batch for i in range(len(runs))]
+        self._runs = [
+            (Span(start, start + count * batch), chunk.box)
+            for (chunk, count), start in zip(runs, starts, strict=True)
+            if chunk.acts and self.guides
+        ]
+        self.spans = tuple(span for span, _ in self._runs)
+        self._places: dict[tuple[int, int], tuple[_Place, ...]] = {}
+        for level in range(LEVELS):
+            self.at(-(-part[0] // 2**level), -(-part[1] // 2**level))
+
+    def at(self, height: int, width: int) -> tuple[_Place, ...]:
+        """Positions and regions of each span for a layer of that size. Made once a size."""
+        found = self._places.get((height, width))
+        if found is None:
+            found = tuple(self._place(span, box, height, width) for span, box in self._runs)
+            self._places[height, width] = found
+        return found
+
+    def added(self, layer: LayerName, q: Tensor, out: Tensor, heads: int, size: tuple[int, int]) -> Tensor:
+        """`out` [rows,N,C] of a layer with what its queries `q` [rows,N,C] take from the references."""
+        pieces, done = [], 0
+        for span, place in zip(self.spans, self.at(*size), strict=True):
+            query, total = q[span.start : span.stop], out[span.start : span.stop]
+            for keys, region in zip(self.keys, place.regions, strict=True):
+                taken = attend(query, keys[layer], place.positions, heads)
+                total = total + (taken if region is None else taken * region).to(total.dtype)
+            pieces += [out[done : span.start], total] if span.start > done else [total]
+            done = span.stop
+        if done < len(out):
+            pieces.append(out[done:])
+        # Put together anew, never added in place: what another pack's patch returns may be one of its inputs.
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+
+    def _place(self, span: Span, box: Box | None, height: int, width: int) -> _Place:
+        where = grid_positions(height, width, box or WHOLE_PICTURE).to(self.device, self.dtype)
+        regions: list[Tensor | None] = []
+        for guide in self.guides:
+            region = None if guide.mask is None else region_of(guide.mask, height, width, box)[..., None]
+            if region is not None and bool((region >= WHOLE).all()):
+                region = None
+            elif region is not None and len(region) > 1:
+                region = region.repeat((span.stop - span.start) // len(region), 1, 1)
+            regions.append(None if region is None else region.to(self.device, self.dtype))
+        return _Place(where, tuple(regions))
+
+
+def _check_rows(given: int, batch: int, what: str) -> None:
+    if batch % given:
+        raise ProductBackgroundError(
+            f"{what} is a batch of {given}, the latents a batch of {batch}. Accepted are one, one for each picture, or "
+            "a number that divides the pictures."
+        )
