@@ -21,6 +21,7 @@ from rich.progress import track
 
 from .bindings import read_workflow
 from .display import RunDisplay
+from .fleet import Fleet
 from .folder import BadFile, Folder
 from .job import jobs_of
 from .ledger import BAD, FAILED, REFUSED, Ledger
@@ -30,7 +31,7 @@ from .plan import Plan
 from .protocol import ComfyError
 from .report import write_report, write_table
 from .rows import Problem, read_columns, read_rows
-from .runner import Fleet, Runner
+from .runner import Runner
 from .server import Server
 
 LEDGER = "ledger.sqlite3"

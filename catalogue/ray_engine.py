@@ -16,13 +16,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from .fleet import Fleet
 from .folder import Folder
 from .job import Job
 from .ledger import PENDING, Entry, Ledger
 from .plan import Plan
 from .protocol import ComfyError, Unreachable
 from .run_one import Assignment, Outcome, finished_outcome, is_full, prepare, run_one, verdict
-from .runner import ENDED, Display, Fleet
+from .runner import ENDED, Display
 from .server import Server
 
 ROWS = 4

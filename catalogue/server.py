@@ -5,20 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import ssl
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 
+from .connection import Connection, checked, parsed
 from .protocol import (
     ComfyError,
-    Denied,
     Graph,
     OutputFile,
     Result,
@@ -32,8 +30,6 @@ from .protocol import (
 UPLOADS = "product_background"
 """Where uploads go in the server's input folder."""
 
-_BEHIND = (502, 503, 504)  # a proxy's answers when the server behind it is gone
-
 
 @dataclass
 class Watch:
@@ -44,8 +40,8 @@ class Watch:
     """When it began to execute, by time.monotonic(); None while it waits in the queue."""
 
 
-class Server:
-    """Open it with `async with`. `headers` go with every request; `cafile` is a certificate authority to trust.
+class Server(Connection):
+    """Open it with `async with`.
 
     A websocket tells when something changes; a look at the queue every `poll` seconds stands behind it, so that a lost
     message or a proxy without websockets costs seconds, not the job.
@@ -61,41 +57,17 @@ class Server:
         timeout: float = 60.0,
         poll: float = 2.0,
     ) -> None:
-        self.url = url.rstrip("/")
-        try:
-            local = urlsplit(self.url)
-            if local.scheme not in ("http", "https") or not local.hostname or local.port == 0:
-                raise ValueError("http:// or https://, a host and perhaps a port are expected")
-        except ValueError as error:
-            raise ComfyError(f"{url!r} is no server's address ({error}).") from None
+        super().__init__(url, headers=headers, cafile=cafile, timeout=timeout)
         # Without a client id ComfyUI leaves cached nodes out of the history: a repeated graph would report no output.
         self.client_id = client_id or uuid.uuid4().hex
-        self._headers = dict(headers or {})
-        try:
-            self._tls = ssl.create_default_context(cafile=cafile) if cafile else True
-        except OSError as error:  # SSLError is one
-            raise ComfyError(f"{cafile} can't be read as certificates ({error}).") from error
-        self._timeout = aiohttp.ClientTimeout(total=timeout, connect=10)
         self._poll = poll
         self._watched: dict[str, Watch] = {}
         self._uploaded: set[str] = set()
         self._uploading: dict[str, asyncio.Lock] = {}
         self._begun: set[str] = set()
-        self._session: aiohttp.ClientSession | None = None
         self._background: list[asyncio.Task[None]] = []
         self._listening = asyncio.Event()
         self._silent = False
-
-    async def __aenter__(self) -> Server:
-        # A proxy set for the outside world must not be asked for this machine's own server.
-        local = urlsplit(self.url).hostname in ("127.0.0.1", "localhost", "::1")
-        self._session = aiohttp.ClientSession(
-            headers=self._headers,
-            timeout=self._timeout,
-            trust_env=not local,
-            connector=aiohttp.TCPConnector(ssl=self._tls, limit=32),
-        )
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -104,23 +76,22 @@ class Server:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
         self._background.clear()
-        if self._session:
-            await self._session.close()
+        await super().__aexit__(kind, error, trace)
 
     # What the server is
 
     async def system_stats(self) -> dict[str, Any]:
-        return await self._json("GET", "/system_stats")
+        return await self.json("GET", "/system_stats")
 
     async def object_info(self) -> dict[str, Any]:
         """The server's nodes: for each id its inputs, outputs, defaults and tooltips."""
-        return await self._json("GET", "/object_info")
+        return await self.json("GET", "/object_info")
 
     async def weights(self, name: str) -> str | None:
         """SHA-256 of a model file that nodes name `name`; None where the server can't tell (the pack isn't in it)."""
         patient = aiohttp.ClientTimeout(total=1800)  # it reads the whole file the first time
         path = "/product_background/weights"
-        status, body = await self._request("GET", path, params={"name": name}, timeout=patient)
+        status, body = await self.request("GET", path, params={"name": name}, timeout=patient)
         try:
             return str(json.loads(body)["sha256"]) if status == 200 else None
         except (ValueError, KeyError, TypeError):  # a page of something in between
@@ -130,7 +101,7 @@ class Server:
 
     async def has_upload(self, name: str, subfolder: str = UPLOADS) -> bool:
         params = {"filename": name, "subfolder": subfolder, "type": "input"}
-        status, _ = await self._request("HEAD", "/view", params=params)
+        status, _ = await self.request("HEAD", "/view", params=params)
         return status == 200
 
     async def upload(self, name: str, content: bytes, *, subfolder: str = UPLOADS) -> str:
@@ -146,7 +117,7 @@ class Server:
             data.add_field("overwrite", "true")
             return data
 
-        answer = await self._json("POST", "/upload/image", make_data=form)
+        answer = await self.json("POST", "/upload/image", make_data=form)
         return f"{answer['subfolder']}/{answer['name']}" if answer["subfolder"] else str(answer["name"])
 
     async def upload_once(self, name: str, content: bytes) -> None:
@@ -168,7 +139,7 @@ class Server:
 
     async def download(self, file: OutputFile) -> bytes:
         params = {"filename": file.filename, "subfolder": file.subfolder, "type": file.type}
-        return _checked("GET", "/view", *await self._request("GET", "/view", params=params))
+        return checked("GET", "/view", *await self.request("GET", "/view", params=params))
 
     # Graphs
 
@@ -186,10 +157,10 @@ class Server:
         # Before the server can answer: a graph that is in its cache is done at once.
         self._watched[prompt_id] = Watch()
         try:
-            status, content = await self._request("POST", "/prompt", repeat=False, json=body)
+            status, content = await self.request("POST", "/prompt", repeat=False, json=body)
             if status == 400:
-                raise rejection(graph, _parsed("/prompt", content))
-            answer = _parsed("/prompt", _checked("POST", "/prompt", status, content))
+                raise rejection(graph, parsed("/prompt", content))
+            answer = parsed("/prompt", checked("POST", "/prompt", status, content))
             # The server drops an output node whose inputs are wrong and queues the others: half a result is no result.
             if answer.get("node_errors"):
                 await self.cancel(prompt_id)
@@ -201,7 +172,7 @@ class Server:
 
     async def queued(self) -> tuple[dict[str, str], dict[str, str]]:
         """What runs and what waits: prompt id -> client id, of everybody's graphs."""
-        queue = await self._json("GET", "/queue")
+        queue = await self.json("GET", "/queue")
         try:
             running, waiting = (
                 {str(item[1]): str(item[3].get("client_id", "")) for item in queue[kind]}
@@ -212,7 +183,7 @@ class Server:
         return running, waiting
 
     async def history(self, prompt_id: str) -> dict[str, Any] | None:
-        return (await self._json("GET", f"/history/{prompt_id}")).get(prompt_id)
+        return (await self.json("GET", f"/history/{prompt_id}")).get(prompt_id)
 
     async def knows(self, prompt_id: str) -> bool:
         """Whether the graph is queued, runs, or has ended. The queue first: a graph moves from there to the history."""
@@ -222,14 +193,14 @@ class Server:
     async def cancel(self, prompt_id: str) -> None:
         """Take a graph from the queue, or stop it where it already runs. Other graphs go on."""
         for path, body in (("/queue", {"delete": [prompt_id]}), ("/interrupt", {"prompt_id": prompt_id})):
-            _checked("POST", path, *await self._request("POST", path, json=body))
+            checked("POST", path, *await self.request("POST", path, json=body))
 
     async def unqueue(self, prompt_id: str) -> bool:
         """Take a waiting graph from the queue; False where it runs already, or has ended."""
         _, waiting = await self.queued()
         if prompt_id not in waiting:
             return False
-        _checked("POST", "/queue", *await self._request("POST", "/queue", json={"delete": [prompt_id]}))
+        checked("POST", "/queue", *await self.request("POST", "/queue", json={"delete": [prompt_id]}))
         running, _ = await self.queued()
         return prompt_id not in running and await self.history(prompt_id) is None
 
@@ -240,7 +211,7 @@ class Server:
     async def free(self) -> None:
         """Unload models and empty the cache before the next graph."""
         body = {"unload_models": True, "free_memory": True}
-        _checked("POST", "/free", *await self._request("POST", "/free", json=body))
+        checked("POST", "/free", *await self.request("POST", "/free", json=body))
 
     async def wait(self, prompt_id: str, *, limit: float = 600.0) -> Result:
         """Wait for a queued graph. `limit`: seconds from when it starts to execute; then it is cancelled.
@@ -333,58 +304,3 @@ class Server:
                     self._start(prompt_id)
                 if prompt_id not in running and prompt_id not in waiting:
                     watch.changed.set()
-
-    # Requests
-
-    async def _request(
-        self,
-        method: str,
-        path: str,
-        *,
-        repeat: bool = True,
-        make_data: Callable[[], aiohttp.FormData] | None = None,
-        **arguments: Any,
-    ) -> tuple[int, bytes]:
-        """Status and body. What was never sent is tried again, a broken connection only where `repeat` says so."""
-        assert self._session is not None, "open the server with `async with`"
-        pauses = [0.1, 0.5]
-        while True:
-            try:
-                if make_data:
-                    arguments["data"] = make_data()
-                async with self._session.request(method, self.url + path, **arguments) as response:
-                    body = await response.read()
-                    if response.status in _BEHIND:
-                        raise Unreachable(f"ComfyUI at {self.url} does not answer: {response.status} from its proxy")
-                    if response.status in (401, 403):
-                        raise Denied(f"{self.url} denies access ({response.status}): check the token header.")
-                    return response.status, body
-            except (aiohttp.ClientError, OSError, TimeoutError, Unreachable) as error:
-                never_sent = isinstance(error, aiohttp.ClientConnectorError)
-                if not pauses or not (repeat or never_sent):
-                    if isinstance(error, Unreachable):
-                        raise
-                    reason = str(error) or type(error).__name__
-                    raise Unreachable(f"ComfyUI at {self.url} does not answer: {reason}") from error
-                await asyncio.sleep(pauses.pop(0))
-
-    async def _json(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
-        return _parsed(path, _checked(method, path, *await self._request(method, path, **arguments)))
-
-
-def _checked(method: str, path: str, status: int, body: bytes) -> bytes:
-    if status >= 400:
-        text = body.decode("utf-8", "replace").strip()[:500]
-        raise ComfyError(f"{method} {path} gave {status}: {text}")
-    return body
-
-
-def _parsed(path: str, body: bytes) -> dict[str, Any]:
-    try:
-        answer = json.loads(body)
-    except ValueError:
-        answer = None
-    if not isinstance(answer, dict):
-        start = body[:80].decode("utf-8", "replace")
-        raise ComfyError(f"{path} answered with something that isn't ComfyUI's JSON: {start!r}. Is the address right?")
-    return answer

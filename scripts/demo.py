@@ -22,11 +22,12 @@ from rich.console import Console
 
 from catalogue.bindings import read_workflow
 from catalogue.display import RunDisplay
+from catalogue.fleet import Fleet
 from catalogue.ledger import BAD, DONE, FAILED, PENDING, REFUSED, SUBMITTED, Entry, Ledger
 from catalogue.plan import Plan
 from catalogue.protocol import ComfyError
 from catalogue.rows import Row
-from catalogue.runner import Fleet, Runner
+from catalogue.runner import Runner
 from catalogue.server import Server
 
 from .comfyui import PHOTOS, ROOT, ComfyServer, HostError, stop_on_sigterm

@@ -15,9 +15,10 @@ from typing import Any
 from PIL import Image
 
 from catalogue.bindings import Binding
+from catalogue.fleet import Fleet
 from catalogue.ledger import Entry, Ledger
 from catalogue.plan import Plan
-from catalogue.runner import Fleet, Runner
+from catalogue.runner import Runner
 from tests.catalogue.standin import StandIn
 from tests.catalogue.standin_engine import Habits
 from tests.catalogue.standin_graph import BINDINGS, colour_of, example_graph

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 from catalogue import runner
+from catalogue.fleet import Fleet
 from catalogue.ledger import Ledger
 from catalogue.protocol import ComfyError
-from catalogue.runner import Fleet, Runner
+from catalogue.runner import Runner
 from tests.catalogue.shop import Heard, Shop, run
 from tests.catalogue.standin import StandIn
 from tests.catalogue.standin_engine import Habits

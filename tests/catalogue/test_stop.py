@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from catalogue.fleet import Fleet
 from catalogue.ledger import Ledger
 from catalogue.plan import Plan
-from catalogue.runner import Fleet, Runner
+from catalogue.runner import Runner
 from tests.catalogue.shop import Heard, Shop, check_pictures, run, standing
 from tests.catalogue.standin import StandIn
 from tests.catalogue.standin_engine import Habits

@@ -17,13 +17,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from catalogue.bindings import read_workflow
+from catalogue.fleet import Fleet
 from catalogue.folder import Folder
 from catalogue.job import jobs_of
 from catalogue.ledger import DONE, Ledger
 from catalogue.plan import Plan
 from catalogue.rows import Problem, read_rows
 from catalogue.run_one import prepare
-from catalogue.runner import Fleet, Runner
+from catalogue.runner import Runner
 from catalogue.server import Server
 
 from .servers import Victim, record, write_catalogue, write_graph
