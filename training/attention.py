@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -22,6 +22,14 @@ from bg_core.region_attention import attention_bias, attention_share, membership
 from bg_core.regions import region_of
 
 LEVELS = 5  # sizes at most: the latents' own and four halvings
+APART = -1e4  # a logit that leaves a token out, in half precision, too
+
+Method = Literal["attention", "output"]
+"""Where a region acts: on the logits, as the nodes do it, or (to compare with) on the output.
+
+`output` is IP-Adapter's way (arXiv 2308.06721): the tokens get a softmax of their own, whose output is multiplied by
+the region and added to that of all other tokens.
+"""
 
 
 @dataclass
@@ -29,8 +37,10 @@ class Regions:
     """What all guided layers of one UNet share: biases by number of places, and, where asked for, attention shares."""
 
     biases: dict[int, Tensor] = field(default_factory=dict)
+    outputs: dict[int, Tensor] = field(default_factory=dict)
     members: Tensor | None = None
     shares: list[Tensor] | None = None
+    kept: dict[int, tuple[Tensor, Tensor, Tensor]] | None = None
 
     @contextmanager
     def guiding(
@@ -41,11 +51,12 @@ class Regions:
         tokens: int = 77,
         strength: float = 1.0,
         watch: bool = False,
+        method: Method = "attention",
     ) -> Iterator[None]:
         """Guide what runs inside: row i's tokens `positions[i]` act where `masks` [B,H,W] or [B,1,H,W] is 1.
 
         `size`: the latents' (h, w). `tokens`: the context's length. `masks` None guides nothing. `watch` collects every
-        layer's share of attention on the positions, [B,1,places] with gradients, in `shares`.
+        layer's share of attention on the positions, [B,1,places] with gradients, in `shares`; not with `output`.
         """
         device = None if masks is None else masks.device
         self.members = torch.stack([membership([places], tokens, device) for places in positions])
@@ -54,13 +65,29 @@ class Regions:
             for level in range(LEVELS):
                 height, width = (-(-side // 2**level) for side in size)
                 # diffusers' layers know their number of places only; it differs between the levels of a picture
-                logits = region_logits(region_of(masks, height, width), strength)[:, None]
-                self.biases[height * width] = attention_bias(logits, self.members)
+                region = region_of(masks, height, width)
+                if method == "output":
+                    self.outputs[height * width] = strength * region[..., None]
+                else:
+                    logits = region_logits(region, strength)[:, None]
+                    self.biases[height * width] = attention_bias(logits, self.members)
         self.shares = [] if watch else None
         try:
             yield
         finally:
-            self.biases, self.members, self.shares = {}, None, None
+            self.biases, self.outputs, self.members, self.shares = {}, {}, None, None
+
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        """Inside, a context's keys and values are computed once, as long as the very same tensor comes again.
+
+        For sampling, where every step reads the same context; without gradients.
+        """
+        self.kept = {}
+        try:
+            yield
+        finally:
+            self.kept = None
 
 
 class RegionProcessor:
@@ -74,7 +101,9 @@ class RegionProcessor:
     ) -> Tensor:
         assert encoder_hidden_states is not None, "self-attention isn't guided"
         q = attn.to_q(hidden_states)
-        k, v = attn.to_k(encoder_hidden_states), attn.to_v(encoder_hidden_states)
+        k, v = self._projected(attn, encoder_hidden_states)
+        if self.regions.outputs:
+            return attn.to_out[1](attn.to_out[0](self._masked_output(q, k, v, attn.heads)))
         bias = self.regions.biases.get(q.shape[1])
         if bias is None and self.regions.biases:
             raise RuntimeError(
@@ -84,6 +113,22 @@ class RegionProcessor:
             self.regions.shares.append(attention_share(q, k, attn.heads, self.regions.members, bias))
         out = region_attention(q, k, v, attn.heads, bias)
         return attn.to_out[1](attn.to_out[0](out))
+
+    def _projected(self, attn: Any, context: Tensor) -> tuple[Tensor, Tensor]:
+        kept = self.regions.kept
+        if kept is None:
+            return attn.to_k(context), attn.to_v(context)
+        if id(attn) not in kept or kept[id(attn)][0] is not context:
+            kept[id(attn)] = context, attn.to_k(context), attn.to_v(context)
+        return kept[id(attn)][1:]
+
+    def _masked_output(self, q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
+        assert self.regions.members is not None
+        member = self.regions.members[:, None]  # [B,1,1,M]
+        others = region_attention(q, k, v, heads, APART * member)
+        own = region_attention(q, k, v, heads, APART * (1 - member))
+        # a row without any of the tokens has nothing to add
+        return others + self.regions.outputs[q.shape[1]] * own * member.amax((2, 3))[..., None]
 
 
 def guide_layers(unet: Any) -> Regions:

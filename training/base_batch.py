@@ -30,6 +30,32 @@ def mirrored(caption: str) -> str:
     return re.sub(r"\b(left|right)\b", lambda side: swap[side.group()], caption)
 
 
+def is_mirrored(draws: Sequence[float]) -> bool:
+    """Whether `framed` mirrors a picture with these draws."""
+    return draws[0] < 0.5
+
+
+def framed(picture: Tensor, mask: Tensor, side: int, draws: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """Picture [1,3,side,side] and product mask [1,1,side,side] in [0,1] from uint8 [3,H,W] and [1,H,W].
+
+    Five `draws` in [0,1) decide: mirroring, zoom, place down, place across, and a mask tight or loose on the product.
+    """
+    _, zoom, down, across, tight = draws
+    height, width = picture.shape[-2:]
+    crop = round(min(height, width) * (1 - 0.15 * zoom))
+    top, left = round((height - crop) * down), round((width - crop) * across)
+    both = torch.cat([picture, mask])[:, top : top + crop, left : left + crop][None].float() / 255
+    if crop != side:
+        both = F.interpolate(both, size=(side, side), mode="bilinear", antialias=True)
+    if is_mirrored(draws):
+        both = both.flip(-1)
+    product = both[:, 3:]
+    if tight < 0.5:
+        # edge pixels mix product and background; a mask without them leaks nothing of the true background
+        product = ((product - 0.5) * 2).clamp(0, 1)
+    return both[:, :3], product
+
+
 class Batches:
     """Draws augmented batches: mirroring (caption included), slight zoom, and masks tight or loose on the product."""
 
@@ -38,26 +64,15 @@ class Batches:
 
     def draw(self, size: int, side: int, drop_caption: float, generator: torch.Generator) -> Batch:
         """`size` pictures of `side` pixels."""
-        n, _, height, width = self.pictures.shape
+        n = len(self.pictures)
         images, products, captions = [], [], []
         for index in torch.randint(n, (size,), generator=generator).tolist():
-            flip, zoom, down, across, tight, drop = torch.rand(6, generator=generator).tolist()
-            crop = round(min(height, width) * (1 - 0.15 * zoom))
-            top, left = round((height - crop) * down), round((width - crop) * across)
-            both = torch.cat([self.pictures[index], self.masks[index]])[:, top : top + crop, left : left + crop]
-            both = both[None].float() / 255
-            if crop != side:
-                both = F.interpolate(both, size=(side, side), mode="bilinear", antialias=True)
+            *draws, drop = torch.rand(6, generator=generator).tolist()
+            image, product = framed(self.pictures[index], self.masks[index], side, draws)
             caption = self.captions[index]
-            if flip < 0.5:
-                both, caption = both.flip(-1), mirrored(caption)
-            product = both[:, 3:]
-            if tight < 0.5:
-                # edge pixels mix product and background; a mask without them leaks nothing of the true background
-                product = ((product - 0.5) * 2).clamp(0, 1)
-            images.append(both[:, :3])
+            images.append(image)
             products.append(product)
-            captions.append("" if drop < drop_caption else caption)
+            captions.append("" if drop < drop_caption else mirrored(caption) if is_mirrored(draws) else caption)
         image, background = torch.cat(images), 1 - torch.cat(products)
         with torch.no_grad():
             latents, masked = self.coder.encode(torch.cat([image, grey_out(image, background)])).chunk(2)

@@ -1,10 +1,11 @@
-"""Reads data sets in three layouts and checks every record before anything is trained on it.
+"""Reads data sets in four layouts and checks every record before anything is trained on it.
 
 - **BG60k's layout**, which our renders share: `bg60k_info.txt` or `bg1k_info.txt` (`image name, category` a line),
   pictures in `bg60k_imgs_i` / `bg1k_imgs_i`, masks in `bg60k_masks_i` / `bg1k_masks_i`, pairs in `bgpair_info.txt`
   (`image name, reference name, category`). Renders add `factors/NAME.json`.
 - **A folder with a CSV file**: columns `image`, `mask`, `category` and, if there is one, `caption`; paths relative to
   the CSV file.
+- **A folder of one category** (`read_folder`): pictures, and in `masks/` beside them a PNG of each one's name.
 
 Beside a picture NAME.png of the second kind, or in `factors/` of the first, NAME.json may hold the picture's factors.
 A mask is white (above 127) on the product and as large as its picture.
@@ -85,6 +86,20 @@ def read_records(root: Path, part: Part | None = None) -> list[Record]:
     if not records:
         raise ProductBackgroundError(f"{listing} lists no pictures.")
     return records
+
+
+def read_folder(root: Path, category: str) -> list[Record]:
+    """All pictures of the folder `root` as records of one category, checked as `read_records` does it."""
+    names = sorted(file.name for file in root.glob("*") if file.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"))
+    if not names:
+        raise ProductBackgroundError(
+            f"No pictures in {root}. Expected PNG, JPEG or WebP files there, and in {root / 'masks'} a PNG of each "
+            "one's name, white on the product."
+        )
+    drafts = [Record(name, category, root / name, root / "masks" / f"{Path(name).stem}.png") for name in names]
+    checks = [_check(draft) for draft in drafts]
+    _refuse(root, [(number, text) for number, (_, _, found) in enumerate(checks, 1) for text in found], "pictures")
+    return [record for record, _, _ in checks]
 
 
 def read_pairs(root: Path, records: Sequence[Record]) -> list[Pair]:

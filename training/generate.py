@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -20,29 +20,26 @@ def pasted(background: Tensor, pictures: Tensor, masks: Tensor) -> Tensor:
     return ((masks * pictures + (1 - masks) * background).clamp(0, 1) * 255).round().byte()
 
 
+def noise_of(pictures: Iterable[int], shape: Sequence[int], seed: int) -> Tensor:
+    """[N,*shape]; the noise of picture i depends on i and `seed` alone, so arms are compared on equal noise."""
+    drawn = [torch.randn(*shape, generator=torch.Generator().manual_seed(seed * 1_000_003 + i)) for i in pictures]
+    return torch.stack(drawn)
+
+
 @torch.no_grad()
 def generate(
     base: Base, protocol: Protocol, pictures: Tensor, masks: Tensor, captions: Sequence[str], batch: int = 16
 ) -> Tensor:
-    """A new background by caption for each product; pictures [N,3,H,W] and masks [N,1,H,W] uint8, and so is the result.
-
-    The noise of picture i depends on i and the protocol's seed alone.
-    """
+    """A new background by caption for each product; pictures [N,3,H,W] and masks [N,1,H,W] uint8, result likewise."""
     out = []
     rows = range(0, len(pictures), batch)
     for start in tqdm(rows, desc="sampling", unit="batch", mininterval=5, disable=len(rows) < 2):
         image, mask = (t[start : start + batch].float() / 255 for t in (pictures, masks))
         masked = base.autoencoder.encode(grey_out(image, 1 - mask))
         where = mask_channel(1 - mask, *masked.shape[-2:])
-        noise = torch.stack(
-            [
-                torch.randn(masked.shape[1:], generator=torch.Generator().manual_seed(protocol.seed * 1_000_003 + i))
-                for i in range(start, start + len(image))
-            ]
-        )
         latents = ddim(
             lambda x, t, context: base.unet(x, t, context).sample,
-            noise,
+            noise_of(range(start, start + len(image)), masked.shape[1:], protocol.seed),
             where,
             masked,
             _context(base, captions[start : start + batch]),

@@ -55,6 +55,10 @@ class PromptEncoder:
             known = vocabulary.to_tensor()[1:]  # the first row stands for all others
             self._rows[known] = torch.arange(1, len(vocabulary))
 
+    def rows(self, ids: Tensor) -> Tensor:
+        """Rows of the encoder's embedding table for the host's token ids."""
+        return self._rows[ids]
+
     def prompt(self, category: str, vectors: int, template: str = TEMPLATE, scene: str | None = None) -> Prompt:
         """`template` with the words of `category`, and room for `vectors` vectors or for the words of `scene`."""
         return tokenize(parse(template, category, scene), self.tokens, 0 if scene is not None else vectors, self.width)
@@ -63,12 +67,14 @@ class PromptEncoder:
         """The contexts [B,L,D] with the neutral word for the identifier: the same for all identifiers, so keep them."""
         return self._encode([prompt.neutral() for prompt in prompts], self.tokens.length)
 
-    def filled(self, prompts: Sequence[Prompt], vectors: Tensor | None) -> Tensor:
+    def filled(self, prompts: Sequence[Prompt], vectors: Tensor | None, whole: bool = False) -> Tensor:
         """The contexts [B,L,D] with `vectors` [B,vectors,width], as they leave the encoder, the leak still open.
 
-        Zero behind the last identifier of a chunk: CLIP is causal, and the rest is not wanted.
+        Unless `whole`, zero behind the last identifier of a chunk: CLIP is causal, and the rest is not wanted.
         """
         chunks = [prompt.filled(None if vectors is None else vectors[i]) for i, prompt in enumerate(prompts)]
+        if whole:
+            return self._encode(chunks, self.tokens.length)
         last = [position % self.tokens.length for prompt in prompts for position in prompt.own.nonzero().flatten()]
         return self._encode(chunks, int(max(last, default=0)) + 1)
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import tempfile
 import time
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import safe_open
@@ -25,6 +26,9 @@ from tqdm import tqdm
 
 from bg_core.errors import ProductBackgroundError
 from bg_core.files import replacing
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class Settings:
         return cls(**values, options=options)
 
 
-def adamw(parameters: Iterable[nn.Parameter], rate: float) -> torch.optim.Optimizer:
+def adamw(parameters: Iterable[Any], rate: float) -> torch.optim.Optimizer:
     return torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.99), weight_decay=1e-4, fused=True)
 
 
@@ -65,7 +69,8 @@ class Run:
     """Trains `modules` jointly and keeps an exponential moving average of them.
 
     The folder holds `latest.safetensors` (modules, averages, optimiser, step; written to a temporary name, then
-    renamed) and TensorBoard's log.
+    renamed) and TensorBoard's log. `rates`: factors on the learning rate, by module. `accelerator`: accelerate's, where
+    several processes train together; each computes its share of the batch, and the first one writes.
     """
 
     def __init__(
@@ -73,13 +78,21 @@ class Run:
         folder: Path,
         settings: Settings,
         modules: Mapping[str, nn.Module],
-        optimizer: Callable[[Iterable[nn.Parameter], float], torch.optim.Optimizer] = adamw,
+        optimizer: Callable[[Iterable[Any], float], torch.optim.Optimizer] = adamw,
+        rates: Mapping[str, float] | None = None,
+        accelerator: Accelerator | None = None,
     ) -> None:
         self.folder, self.settings = folder, settings
+        self.accelerator = accelerator if accelerator is not None and accelerator.num_processes > 1 else None
+        self.writes = self.accelerator is None or self.accelerator.is_main_process
         self.step = 0
         self.parameters = {f"{m}.{n}": p for m, module in modules.items() for n, p in module.named_parameters()}
         self.average = {name: p.detach().clone() for name, p in self.parameters.items()}
-        self.optimizer = optimizer(self.parameters.values(), settings.learning_rate)
+        groups = [
+            {"params": list(module.parameters()), "factor": (rates or {}).get(name, 1.0)}
+            for name, module in modules.items()
+        ]
+        self.optimizer = optimizer(groups, settings.learning_rate)
         folder.mkdir(parents=True, exist_ok=True)
         self.state_file = folder / "latest.safetensors"
         if self.state_file.exists():
@@ -111,14 +124,20 @@ class Run:
         """
         from torch.utils.tensorboard import SummaryWriter
 
-        self.writer = writer = SummaryWriter(str(self.folder / "log"), purge_step=self.step)
+        log = str(self.folder / "log") if self.writes else tempfile.mkdtemp()
+        self.writer = writer = SummaryWriter(log, purge_step=self.step)
         saved = time.monotonic()
-        bar = tqdm(total=self.settings.steps, initial=self.step, unit="step", mininterval=5, smoothing=0.05)
+        bar = tqdm(
+            total=self.settings.steps, initial=self.step, unit="step", mininterval=5, smoothing=0.05,
+            disable=not self.writes,
+        )  # fmt: skip
         while self.step < self.settings.steps:
             rate = self.learning_rate()
             for group in self.optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group["factor"]
             losses = self._backward(loss_of, parts)
+            if self.accelerator is not None:
+                losses = self._averaged(self.accelerator, losses)
             norm = nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
@@ -134,13 +153,14 @@ class Run:
                 bar.set_postfix({k: f"{v:.4f}" for k, v in values.items()}, refresh=False)
                 for name, value in (values | {"rate": rate, "gradient_norm": float(norm)}).items():
                     writer.add_scalar(name, value, self.step)
-            if time.monotonic() - saved > 60 * self.settings.minutes_between_saves:
+            if self.writes and time.monotonic() - saved > 60 * self.settings.minutes_between_saves:
                 self.save()
                 sample()
                 saved = time.monotonic()
         bar.close()
-        self.save()
-        sample()
+        if self.writes:
+            self.save()
+            sample()
         writer.close()
 
     def _backward(self, loss_of: Callable[[torch.Generator], dict[str, Tensor]], parts: int) -> dict[str, Tensor]:
@@ -160,6 +180,17 @@ class Run:
         for parameter, *gradients in zip(parameters, *(gradients for _, gradients in results), strict=True):
             parameter.grad = None if gradients[0] is None else torch.stack(gradients).mean(0)
         return {name: torch.stack([losses[name].detach() for losses, _ in results]).mean() for name in results[0][0]}
+
+    def _averaged(self, accelerator: Accelerator, losses: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Makes gradients the mean over all processes', in one message; returns the mean losses."""
+        gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
+        values = torch.stack([losses[name].detach() for name in losses])
+        sizes = [g.numel() for g in gradients]
+        message = torch.cat([*(g.flatten() for g in gradients), values])
+        *parts, values = accelerator.reduce(message, "mean").split([*sizes, len(losses)])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
+        return dict(zip(losses, values, strict=True))
 
     def swap_average(self) -> None:
         """Exchanges the weights with their average; calling it again puts them back."""

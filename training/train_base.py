@@ -15,12 +15,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torchvision.utils import save_image
 
-from bg_core.autoencoder import Autoencoder
-from bg_core.base import DEMONSTRATION, add_noise, alphas_cumprod, inpainting_input, velocity
+from bg_core.autoencoder import Autoencoder, narrowed
+from bg_core.base import DEMONSTRATION, inpainting_input
 from bg_core.files import replacing
 
 from .base_batch import Batches
 from .data import load_masks, load_pictures, read_records, split
+from .diffusion import demonstration_diffusion
 from .export import new_text_encoder, new_unet
 from .render.catalog import LIGHTS, PALETTE, PROPS, SURFACES, WALLS
 from .render.categories import CATEGORIES
@@ -38,12 +39,6 @@ def vocabulary() -> Vocabulary:
     said = [phrase.format(colour=colour) for phrase, colour in product(phrases, PALETTE)]
     said += [word for category in CATEGORIES.values() for word in category.words]
     return Vocabulary.from_captions([*said, "product photo of a, an on in front of with and left right"])
-
-
-def loss_weight(alpha_bar: Tensor, gamma: float, floor: float) -> Tensor:
-    """Min-SNR weight of the v loss, min(snr, gamma) / (snr + 1), but at least `floor`; [B]."""
-    snr = alpha_bar / (1 - alpha_bar)
-    return (snr.clamp(max=gamma) / (snr + 1)).clamp(min=floor)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -66,7 +61,7 @@ def main(arguments: list[str] | None = None) -> None:
     unet, text = new_unet(), new_text_encoder(words)
     unet.to(memory_format=torch.channels_last)
     run = Run(options.out, settings, {"unet": unet, "text": text})
-    alpha_bars = alphas_cumprod().float()
+    diffusion = demonstration_diffusion()
 
     def context(captions: list[str], generator: torch.Generator | None = None) -> Tensor:
         rows = words.encode(captions)
@@ -77,17 +72,13 @@ def main(arguments: list[str] | None = None) -> None:
     def loss_of(generator: torch.Generator) -> dict[str, Tensor]:
         large = run.step >= settings.steps * (1 - own["large_share"])
         batch = batches.draw(settings.batch, own["large" if large else "small"], own["drop_caption"], generator)
-        # one timestep from each of `batch` equal parts of the schedule: less noise in the loss than independent draws
-        rows = torch.arange(settings.batch)
-        spread = (rows + torch.rand(settings.batch, generator=generator)) / settings.batch
-        t = (spread * len(alpha_bars)).long().clamp(max=len(alpha_bars) - 1)
-        alpha_bar = alpha_bars[t]
+        t = diffusion.times(settings.batch, generator)
         noise = torch.randn(batch.latents.shape, generator=generator)
-        noisy = inpainting_input(add_noise(batch.latents, noise, alpha_bar), batch.mask, batch.masked)
+        noisy = inpainting_input(diffusion.noisy(batch.latents, noise, t), batch.mask, batch.masked)
         output = unet(noisy, t, context(batch.captions, generator)).sample
-        error = (output - velocity(batch.latents, noise, alpha_bar)) ** 2
+        error = (output - diffusion.target(batch.latents, noise, t)) ** 2
         region = own["product_weight"] + (1 - own["product_weight"]) * batch.mask
-        weight = loss_weight(alpha_bar, own["snr_gamma"], own["weight_floor"])
+        weight = diffusion.weight(t, own["snr_gamma"], own["weight_floor"])
         return {"loss": ((error * region).mean((1, 2, 3)) * weight).mean(), "v_error": error.mean().detach()}
 
     def sample() -> None:
@@ -113,9 +104,10 @@ def batches_of(records: list, coder: Autoencoder) -> Batches:
 
 
 def load_autoencoder(folder: Path) -> Autoencoder:
+    """The autoencoder of a run of `training.train_vae`, without the zeros that it is stored with."""
     model = Autoencoder(DEMONSTRATION)
     model.load_state_dict(load_file(folder / "autoencoder.safetensors"))
-    return model.eval()
+    return narrowed(model).eval()
 
 
 if __name__ == "__main__":
