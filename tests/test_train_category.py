@@ -12,43 +12,26 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bg_core.base import BaseConfig
 from bg_core.errors import ProductBackgroundError
 from bg_core.vocabulary import CategoryVocabulary
 from training import train_category
 from training.category_batch import Balanced, Draw
 from training.category_plan import ARMS, Plan, Scenes, learning
 from training.category_prompts import Identifiers, Texts
-from training.category_scenes import Example, encoded, kept_latents, select, spread_order, virtual_cells
+from training.category_scenes import Example, select, spread_order, virtual_cells
 from training.data import Record, read_records
-from training.export import new_base, save_base
+from training.latents import encoded, kept_latents
 from training.lora import add_lora, load_lora
 from training.painters import Painter, load_painter
 from training.run import Settings
-from training.text import Vocabulary
 from training.train_category import Lesson, Teacher, on_product, teach
 
 ROOT = Path(__file__).resolve().parent.parent
-TINY = BaseConfig(
-    latent_channels=4, channels=(32, 32), res_blocks=1, attention=(True, True), head_channels=32, context_width=32,
-    text_layers=1, text_heads=2, text_feedforward=64,
-)  # fmt: skip
-WORDS = ("a photo of a mug, in the background of oak and marble", "sauce perfume *")
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A base that takes milliseconds."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        made = new_base(Vocabulary.from_captions(WORDS), TINY)
-    path = tmp_path_factory.mktemp("tiny") / "tiny.safetensors"
-    return save_base(path, made, {"data": "none"}, dtype=torch.float32)
 
 
 @pytest.fixture
-def painter(base: Path) -> Painter:
-    return load_painter(base)
+def painter(tiny_base: Path) -> Painter:
+    return load_painter(tiny_base)
 
 
 def settings(steps: int = 2, batch: int = 4) -> Settings:
@@ -62,7 +45,7 @@ def plan(arm: str = "masked", **more: object) -> Plan:
 def lesson(painter: Painter, data: Path, labels: tuple[str, ...] = ("mug", "sauce")) -> Lesson:
     records = read_records(data)[:8]
     examples = [Example(record, labels[i % len(labels)], "a mug") for i, record in enumerate(records)]
-    return Lesson.of(examples, encoded(painter, records, 32, 2))
+    return Lesson.of(examples, encoded(painter.coder, records, 32, 2))
 
 
 def config(path: Path, steps: int, arm: str = "masked", batch: int = 4, minutes: float = 1000.0) -> Path:
@@ -132,15 +115,15 @@ def test_virtual_categories_are_nested_and_reach_into_the_tail() -> None:
 
 def test_latents_are_kept_until_something_changes(painter: Painter, data: Path, tmp_path: Path) -> None:
     records = read_records(data)[:3]
-    first = kept_latents(painter, records, 32, 2, tmp_path / "latents", batch=2)
+    first = kept_latents(painter.coder, records, 32, 2, tmp_path / "latents", batch=2)
     assert first.clean.shape == (3, 2, 4, 4, 4) and first.background.shape == (3, 2, 4, 4)
     # a corner is background, so grey
     torch.testing.assert_close(first.masked[0, 0, :, 0, 0], first.nothing[:, 0, 0], atol=0.02, rtol=0)
     painter.coder.encode = None  # type: ignore[method-assign]
-    again = kept_latents(painter, records, 32, 2, tmp_path / "latents")
+    again = kept_latents(painter.coder, records, 32, 2, tmp_path / "latents")
     assert torch.equal(first.clean, again.clean)
     with pytest.raises(TypeError):  # other pictures are computed, not taken from that file
-        kept_latents(painter, records[:2], 32, 2, tmp_path / "latents")
+        kept_latents(painter.coder, records[:2], 32, 2, tmp_path / "latents")
 
 
 def test_identifiers_start_from_the_names_tokens(painter: Painter) -> None:
@@ -206,30 +189,30 @@ def test_attention_on_the_product_is_measured() -> None:
     assert float(on_product(shares, background)) == pytest.approx((0.5 + 1.0) / 2)
 
 
-def test_a_lora_file_gives_back_the_same_network(painter: Painter, base: Path, tmp_path: Path) -> None:
+def test_a_lora_file_gives_back_the_same_network(painter: Painter, tiny_base: Path, tmp_path: Path) -> None:
     lora = add_lora(painter.unet, 2, 4.0)
     x, t, context = torch.randn(1, 9, 4, 4), torch.tensor([5]), torch.randn(1, 77, 32)
     with torch.no_grad():
-        stock = load_painter(base).unet(x, t, context).sample
+        stock = load_painter(tiny_base).unet(x, t, context).sample
         torch.testing.assert_close(painter.unet(x, t, context).sample, stock)
         for up in lora.up:
             up.normal_()
         changed = painter.unet(x, t, context).sample
         path = lora.save(tmp_path / "lora.safetensors", painter.family, {})
-        other = load_painter(base)
+        other = load_painter(tiny_base)
         load_lora(other.unet, path, other.family)
         torch.testing.assert_close(other.unet(x, t, context).sample, changed)
     assert float((changed - stock).abs().max()) > 1e-3
     with pytest.raises(ProductBackgroundError, match="fits the base"):
-        load_lora(load_painter(base).unet, path, "sd15")
+        load_lora(load_painter(tiny_base).unet, path, "sd15")
     with pytest.raises(ProductBackgroundError, match="plain cross-attention"):
         add_lora(painter.unet, 2, 2.0)
 
 
-def test_gradient_checkpointing_learns_the_same(base: Path, data: Path, tmp_path: Path) -> None:
+def test_gradient_checkpointing_learns_the_same(tiny_base: Path, data: Path, tmp_path: Path) -> None:
     found = []
     for name in ("plain", "checkpointed"):
-        painter = load_painter(base)
+        painter = load_painter(tiny_base)
         chosen = plan("masked_lora", gradient_checkpointing=name == "checkpointed", attention_loss=0.1)
         teacher = teach(painter, lesson(painter, data), settings(), chosen, tmp_path / name, {})
         found.append(teacher.identifiers.all())
@@ -241,9 +224,9 @@ class Killed(Exception):
 
 
 def test_from_the_command_line_and_a_killed_run_ends_where_a_whole_one_does(
-    base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arguments = ["--base", str(base), "--data", str(data), "--latents", str(tmp_path / "latents")]
+    arguments = ["--base", str(tiny_base), "--data", str(data), "--latents", str(tmp_path / "latents")]
     steady = config(tmp_path / "steady.toml", 4, "masked_lora")
     train_category.main([*arguments, "--out", str(tmp_path / "whole"), "--config", str(steady)])
 
@@ -272,10 +255,19 @@ def test_from_the_command_line_and_a_killed_run_ends_where_a_whole_one_does(
     assert (tmp_path / "parts" / "lora.safetensors").is_file() and list((tmp_path / "parts" / "log").iterdir())
 
 
-def test_two_processes_train_as_one_with_twice_the_batch(base: Path, data: Path, tmp_path: Path) -> None:
+def test_two_processes_train_as_one_with_twice_the_batch(tiny_base: Path, data: Path, tmp_path: Path) -> None:
     """Tolerance 1e-4 of identifiers of deviation 1, after three steps of rate 0.1: sums come in another order."""
     path = config(tmp_path / "run.toml", 3)
-    shared = ["--base", str(base), "--data", str(data), "--latents", str(tmp_path / "latents"), "--config", str(path)]
+    shared = [
+        "--base",
+        str(tiny_base),
+        "--data",
+        str(data),
+        "--latents",
+        str(tmp_path / "latents"),
+        "--config",
+        str(path),
+    ]
     train_category.main([*shared, "--out", str(tmp_path / "one")])
     command = [
         sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
@@ -287,9 +279,9 @@ def test_two_processes_train_as_one_with_twice_the_batch(base: Path, data: Path,
     one, two = (load_file(tmp_path / run / "latest.safetensors") for run in ("one", "two"))
     for key in ("module.identifiers.vectors", "average.identifiers.vectors"):
         assert float((one[key] - two[key]).abs().max()) < 1e-4, key
-    assert float((one["module.identifiers.vectors"] - untrained(base)).abs().max()) > 0.01
+    assert float((one["module.identifiers.vectors"] - untrained(tiny_base)).abs().max()) > 0.01
 
 
-def untrained(base: Path) -> torch.Tensor:
-    painter = load_painter(base)
+def untrained(tiny_base: Path) -> torch.Tensor:
+    painter = load_painter(tiny_base)
     return Identifiers(painter, ["a mug"], 2, Texts(painter)).vectors.detach()

@@ -20,9 +20,10 @@ from bg_core.vocabulary import Category, CategoryVocabulary
 from bg_core.vocabulary_files import add_categories
 
 from .category_plan import Plan
-from .category_scenes import Example, kept_latents, words_of
+from .category_scenes import Example, words_of
 from .data import Record, read_folder, read_records
 from .export_run import BUNDLED, commit
+from .latents import kept_latents
 from .lora import load_lora, lora_beside
 from .painters import load_painter
 from .run import Settings
@@ -60,7 +61,7 @@ def learn(
     if name := vocabulary.header.config.get("lora"):
         load_lora(painter.unet, lora_beside(weights, name), painter.family)
     place(painter, plan, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    latents = kept_latents(painter, records, plan.side, plan.views, run / "latents")
+    latents = kept_latents(painter.coder, records, plan.side, plan.views, run / "latents")
     # a product that its file names otherwise is called what the category is called
     examples = [
         Example(r, category.name, words_of(r) if r.factors.get("product_word") else category.words) for r in records

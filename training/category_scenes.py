@@ -1,29 +1,16 @@
-"""The scenes that teach categories: which, under what label, and their latents, computed once and kept on disk."""
+"""The scenes that teach categories: which, and under what label."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-import torch
-from PIL import Image
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
-from tqdm import tqdm
-
-from bg_core.base import grey_out, mask_channel
 from bg_core.errors import ProductBackgroundError
-from bg_core.files import replacing
-from bg_core.regions import region_of
 
-from .base_batch import framed
 from .category_plan import Scenes
-from .data import Record, load_masks, load_pictures
-from .painters import Painter
+from .data import Record
 from .render.categories import CATEGORIES
 from .vocabulary import with_article
 
@@ -126,87 +113,6 @@ def _thinned(labelled: list[tuple[Record, str]], most: dict[str, int], seed: int
     return [labelled[i] for i in sorted(chosen)]
 
 
-@dataclass(frozen=True)
-class Latents:
-    """Framed views of N pictures as a UNet knows them.
-
-    `clean` and `masked` [N,V,C,h,w] float16, the picture and the picture with its background grey; `mask` [N,V,1,h,w]
-    and `background` [N,V,h,w] float16, the mask channel (1 = repaint) and the background's share of each cell;
-    `nothing` [C,h,w], a picture that is grey all over.
-    """
-
-    clean: Tensor
-    masked: Tensor
-    mask: Tensor
-    background: Tensor
-    nothing: Tensor
-
-    def __len__(self) -> int:
-        return len(self.clean)
-
-    def chosen(self, rows: Sequence[int]) -> Latents:
-        kept = (t[list(rows)] for t in (self.clean, self.masked, self.mask, self.background))
-        return Latents(*kept, self.nothing)
-
-
-def kept_latents(
-    painter: Painter, records: Sequence[Record], side: int, views: int, folder: Path, batch: int = 16
-) -> Latents:
-    """`encoded`, from a file in `folder` where the same was computed before.
-
-    The file's name is a digest of everything that decides its content: pictures, views, side, autoencoder.
-    """
-    about = hashlib.sha256(json.dumps([side, views]).encode())
-    for record in records:
-        for path in (record.picture, record.mask):
-            facts = path.stat()
-            about.update(f"{path.resolve()} {facts.st_size} {facts.st_mtime_ns}\n".encode())
-    if isinstance(painter.coder, nn.Module):
-        for value in painter.coder.state_dict().values():
-            about.update(value.detach().cpu().float().contiguous().numpy().tobytes())
-    file = folder / f"latents_{about.hexdigest()[:16]}.safetensors"
-    if not file.is_file():
-        latents = encoded(painter, records, side, views, batch)
-        folder.mkdir(parents=True, exist_ok=True)
-        with replacing(file) as temporary:
-            save_file({key: value.contiguous() for key, value in vars(latents).items()}, temporary)
-    return Latents(**load_file(file))
-
-
-@torch.no_grad()
-def encoded(painter: Painter, records: Sequence[Record], side: int, views: int, batch: int = 16) -> Latents:
-    """`views` framings of each picture, `side` pixels wide: odd ones are mirrored, the first one isn't zoomed.
-
-    A picture's framings depend on its name alone.
-    """
-    device = next(painter.unet.parameters()).device
-    parts: dict[str, list[Tensor]] = defaultdict(list)
-    chunks = range(0, len(records), batch)
-    for start in tqdm(chunks, desc="latents", unit="batch", mininterval=5, disable=len(records) <= 4 * batch):
-        some = list(records[start : start + batch])
-        sizes = {_size(record) for record in some}
-        # squares about the product where needed, large enough that framing doesn't enlarge what it zooms into
-        square = None if len(sizes) == 1 and len(set(*sizes)) == 1 else round(side / 0.85)
-        pictures, masks = load_pictures(some, square), load_masks(some, square)
-        for view in range(views):
-            both = [framed(pictures[i], masks[i], side, _draws(record, view)) for i, record in enumerate(some)]
-            image, background = torch.cat([b[0] for b in both]), 1 - torch.cat([b[1] for b in both])
-            pair = torch.cat([image, grey_out(image, background)]).to(device)
-            clean, masked = painter.coder.encode(pair).cpu().chunk(2)
-            height, width = clean.shape[-2:]
-            parts["clean"].append(clean)
-            parts["masked"].append(masked)
-            parts["mask"].append(mask_channel(background, height, width))
-            parts["background"].append(region_of(background[:, 0], height, width).unflatten(1, (height, width)))
-    nothing = painter.coder.encode(torch.full((1, 3, side, side), 0.5, device=device))[0].cpu()
-    joined = {}
-    for key, values in parts.items():
-        # batch after batch, and within each its views: [N,V,...]
-        grouped = [torch.stack(values[i : i + views], dim=1) for i in range(0, len(values), views)]
-        joined[key] = torch.cat(grouped).half()
-    return Latents(**joined, nothing=nothing.half())
-
-
 def without_faults(records: Sequence[Record]) -> list[Record]:
     """Sound scenes: rendered negatives, which evaluators are trained on, teach no category."""
     return [record for record in records if not record.factors.get("negative")]
@@ -215,16 +121,3 @@ def without_faults(records: Sequence[Record]) -> list[Record]:
 def relabelled(examples: Sequence[Example], label: str, words: str) -> list[Example]:
     """All pictures under one label: a new category's folder."""
     return [replace(example, label=label, words=words) for example in examples]
-
-
-def _draws(record: Record, view: int) -> list[float]:
-    generator = torch.Generator().manual_seed(
-        int.from_bytes(hashlib.blake2b(f"{record.name} {view}".encode(), digest_size=6).digest(), "big")
-    )
-    _, zoom, down, across, tight = torch.rand(5, generator=generator).tolist()
-    return [0.0 if view % 2 else 1.0, 0.0 if view == 0 else zoom, down, across, tight]
-
-
-def _size(record: Record) -> tuple[int, int]:
-    with Image.open(record.picture) as image:
-        return image.size

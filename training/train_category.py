@@ -28,9 +28,10 @@ from .attention import guide_layers
 from .category_batch import Balanced, Draw, Shown
 from .category_plan import Plan
 from .category_prompts import HIDDEN, Context, Identifiers, Texts
-from .category_scenes import Example, Latents, kept_latents, select, without_faults
+from .category_scenes import Example, select, without_faults
 from .data import read_records
 from .export_run import BUNDLED, commit
+from .latents import Latents, kept_latents
 from .lora import add_lora
 from .painters import Painter, load_painter
 from .render.categories import CATEGORIES
@@ -245,7 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     examples = select(without_faults(read_records(options.data)), plan.scenes, settings.seed)
     with accelerator.main_process_first():  # one computes the latents, the others find them
         latents = kept_latents(
-            painter, [example.record for example in examples], plan.side, plan.views,
+            painter.coder, [example.record for example in examples], plan.side, plan.views,
             options.latents or options.out.parent / "latents",
         )  # fmt: skip
     about = {"data": options.data.name, "pictures": len(examples), "model": options.base.name}
