@@ -6,7 +6,7 @@ from itertools import combinations
 
 import pytest
 
-from training.base_batch import mirrored
+from training.framing import mirrored
 from training.render.catalog import (
     ARRANGEMENTS,
     BOUND_PROPS,

@@ -150,17 +150,21 @@ def test_lists_are_rewritten_from_what_is_there(tmp_path: Path):
 
 
 def test_the_plan_keeps_to_its_seeds(tmp_path: Path):
-    batches = {batch.root.relative_to(tmp_path).as_posix(): batch for batch in read_plan(PLAN, tmp_path)}
-    assert next(iter(batches)).startswith("evaluator/") and list(batches)[-1] == "train/bound"
-    assert all(batch.seeds[-1] < RESERVED_FROM for batch in batches.values())
+    batches = [(batch.root.relative_to(tmp_path).as_posix(), batch) for batch in read_plan(PLAN, tmp_path)]
+    names = [name for name, _ in batches]
+    assert names[0].startswith("evaluator/") and names.index("train/generic") < names.index("train/bound")
+    assert all(batch.seeds[-1] < RESERVED_FROM for _, batch in batches)
     parts = {
-        part: {seed for name, batch in batches.items() if name.startswith(part) for seed in batch.seeds}
+        part: {seed for name, batch in batches if name.startswith(part) for seed in batch.seeds}
         for part in ("train", "evaluator", "test")
     }
     assert not parts["train"] & parts["test"] and not parts["train"] & parts["evaluator"]
     assert not parts["test"] & parts["evaluator"]
-    assert all(batch.held_out == name.startswith("test/") for name, batch in batches.items())
-    assert len(batches["train/generic"].seeds) >= 4500 and len(batches["test/pairs"].slots) == 2 * 500
+    assert all(batch.held_out == name.startswith("test/") for name, batch in batches)
+    sizes = {(name, batch.kinds): len(batch.seeds) for name, batch in batches}
+    assert sizes["train/generic", ("scene",)] >= 4500 and sizes["train/bound", ("scene",)] >= 2400
+    assert sizes["test/generic", ("scene",)] >= 960 and sizes["test/pairs", ("scene", "reference")] >= 500
+    assert sizes["test/generic", ("lifted",)] and sizes["test/generic", ("packshot",)] >= 256
 
 
 def test_reserved_seeds_are_refused(tmp_path: Path):

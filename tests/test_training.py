@@ -77,7 +77,8 @@ VAE = (
     "floor = 2e-5\nsharpness = 0.05\nspread = 0.1\n"
 )
 BASE = (
-    "small = 32\nlarge = 64\nlarge_share = 0.5\ndrop_caption = 0.1\ndrop_words = 0.03\nproduct_weight = 0.3\n"
+    "parts = 2\nsmall = 32\nsmall_views = 2\nlarge = 64\nlarge_views = 1\nlarge_share = 0.5\n"
+    "drop_caption = 0.1\ndrop_words = 0.03\nproduct_weight = 0.3\n"
     "snr_gamma = 5.0\nweight_floor = 0.2\n"
 )
 

@@ -19,8 +19,8 @@ from bg_core.base import grey_out, mask_channel
 from bg_core.files import replacing
 from bg_core.regions import region_of
 
-from .base_batch import framed
 from .data import Record, load_masks, load_pictures
+from .framing import framed
 from .painters import Coder
 
 

@@ -19,10 +19,11 @@ from bg_core.autoencoder import Autoencoder, narrowed
 from bg_core.base import DEMONSTRATION, inpainting_input
 from bg_core.files import replacing
 
-from .base_batch import Batches
-from .data import load_masks, load_pictures, read_records, split
+from .base_batch import Batch, Batches
+from .data import read_records, split
 from .diffusion import demonstration_diffusion
 from .export import new_text_encoder, new_unet
+from .latents import kept_latents
 from .render.catalog import LIGHTS, PALETTE, PROPS, SURFACES, WALLS
 from .render.categories import CATEGORIES
 from .run import Run, Settings
@@ -31,6 +32,7 @@ from .text import Vocabulary
 
 CONFIG = Path(__file__).parent / "configs" / "base.toml"
 SHEET = 16  # pictures on a sample sheet
+HELD = 64  # held-out pictures that the error is taken on
 
 
 def vocabulary() -> Vocabulary:
@@ -46,6 +48,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--autoencoder", type=Path, required=True, help="run folder of training.train_vae")
     parser.add_argument("--out", type=Path, required=True, help="run folder; an interrupted run goes on from there")
+    parser.add_argument("--latents", type=Path, help="folder where latents are kept; by default beside the run folder")
     parser.add_argument("--config", type=Path, default=CONFIG)
     options = parser.parse_args(arguments)
     settings = Settings.read(options.config)
@@ -53,8 +56,14 @@ def main(arguments: list[str] | None = None) -> None:
 
     training, validation = split(read_records(options.data))
     coder = load_autoencoder(options.autoencoder)
-    batches = batches_of(training, coder)
-    held = batches_of(validation[:SHEET], coder)
+    kept = options.latents or options.out.parent / "latents"
+    small, large = (
+        Batches(kept_latents(coder, training, own[side], own[f"{side}_views"], kept), [r.caption for r in training])
+        for side in ("small", "large")
+    )
+    held = Batches(
+        kept_latents(coder, validation, own["large"], 1, kept), [record.caption for record in validation]
+    ).first(HELD)
 
     words = vocabulary()
     torch.manual_seed(settings.seed)
@@ -69,38 +78,44 @@ def main(arguments: list[str] | None = None) -> None:
             rows = words.drop_words(rows, own["drop_words"], generator)
         return text(rows).last_hidden_state
 
+    def predict(batch: Batch, t: Tensor, noise: Tensor, said: Tensor) -> Tensor:
+        """Squared error of what the network says of `batch` at times `t` [B]; [B,C,h,w]."""
+        noisy = inpainting_input(diffusion.noisy(batch.clean, noise, t), batch.mask, batch.masked)
+        return (unet(noisy, t, said).sample - diffusion.target(batch.clean, noise, t)) ** 2
+
     def loss_of(generator: torch.Generator) -> dict[str, Tensor]:
-        large = run.step >= settings.steps * (1 - own["large_share"])
-        batch = batches.draw(settings.batch, own["large" if large else "small"], own["drop_caption"], generator)
-        t = diffusion.times(settings.batch, generator)
-        noise = torch.randn(batch.latents.shape, generator=generator)
-        noisy = inpainting_input(diffusion.noisy(batch.latents, noise, t), batch.mask, batch.masked)
-        output = unet(noisy, t, context(batch.captions, generator)).sample
-        error = (output - diffusion.target(batch.latents, noise, t)) ** 2
+        pictures = large if run.step >= settings.steps * (1 - own["large_share"]) else small
+        batch = pictures.draw(settings.batch // own["parts"], own["drop_caption"], generator)
+        t = diffusion.times(len(batch.clean), generator)
+        noise = torch.randn(batch.clean.shape, generator=generator)
+        error = predict(batch, t, noise, context(batch.captions, generator))
         region = own["product_weight"] + (1 - own["product_weight"]) * batch.mask
         weight = diffusion.weight(t, own["snr_gamma"], own["weight_floor"])
         return {"loss": ((error * region).mean((1, 2, 3)) * weight).mean(), "v_error": error.mean().detach()}
 
-    def sample() -> None:
+    def held_out_error() -> float:
+        """Mean squared error on pictures that are never trained on, the same noise and times whenever it is asked."""
         generator = torch.Generator().manual_seed(0)
-        batch = held.draw(SHEET, own["large"], 0.0, generator)
-        noise = torch.randn(batch.latents.shape, generator=generator)
+        times = diffusion.times(len(held.clean), generator)
+        noise = torch.randn(held.clean.shape, generator=generator)
+        return float(predict(held, times, noise, context(held.captions)).mean())
+
+    def sample() -> None:
+        shown = [tensor[:SHEET] for tensor in (held.clean, held.mask, held.masked)]
+        noise = torch.randn(shown[0].shape, generator=torch.Generator().manual_seed(0))
         run.swap_average()
         with torch.no_grad():
-            latents = ddim(
-                lambda x, t, c: unet(x, t, c).sample,
-                noise, batch.mask, batch.masked, context(batch.captions), context([""] * SHEET),
-            )  # fmt: skip
-            pictures = torch.cat([coder.decode(latents), coder.decode(batch.latents)]).clamp(0, 1)
+            error = held_out_error()
+            said, silence = context(held.captions[:SHEET]), context([""] * len(noise))
+            latents = ddim(lambda x, t, c: unet(x, t, c).sample, noise, *shown[1:], said, silence)
+            pictures = torch.cat([coder.decode(latents), coder.decode(shown[0])]).clamp(0, 1)
         run.swap_average()
+        print(f"step {run.step}: v_error {error:.4f} held out", flush=True)
+        run.writer.add_scalar("held out/v_error", error, run.step)
         with replacing(options.out / f"sheet_{run.step:06d}.png") as temporary:
             save_image(pictures, temporary, nrow=8)
 
-    run.train(loss_of, sample)
-
-
-def batches_of(records: list, coder: Autoencoder) -> Batches:
-    return Batches(load_pictures(records), load_masks(records), [r.caption for r in records], coder)
+    run.train(loss_of, sample, own["parts"])
 
 
 def load_autoencoder(folder: Path) -> Autoencoder:
