@@ -54,8 +54,8 @@ def prepare_product(
     canvas_size, paint_size: (width, height). Raises ProductBackgroundError for a photo or mask of the wrong shape or
     with NaN, an empty or inverted mask, a background that can't be cut off, a product that doesn't fit.
     """
-    pictures = _pictures(photo)
-    masks = _masks(product_mask, pictures)
+    pictures = checked_pictures(photo, "photo")
+    masks = checked_masks(product_mask, pictures, "photo")
     canvases, alphas, placements = [], [], []
     for rgb, mask in zip(pictures, masks, strict=True):
         alpha = cut_out(rgb) if mask is None else mask
@@ -129,29 +129,29 @@ def _crop(picture: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
     return np.ascontiguousarray(picture[top:bottom, left:right])
 
 
-def _pictures(photo: torch.Tensor) -> list[np.ndarray]:
-    """The batch as uint8 [H, W, 3] pictures."""
+def checked_pictures(photo: torch.Tensor, name: str) -> list[np.ndarray]:
+    """An IMAGE as uint8 [H, W, 3] pictures; `name` of the input in errors."""
     if photo.ndim == 4 and photo.shape[-1] == 4:
         raise ProductBackgroundError(
-            "photo has an alpha channel. Connect it to Load Product Photo's input picture, and that node's photo and "
+            f"{name} has an alpha channel. Connect it to Load Product Photo's input picture, and that node's photo and "
             "product_mask to this one."
         )
     if photo.ndim != 4 or photo.shape[-1] != 3 or photo.shape[0] == 0:
         raise ProductBackgroundError(
-            f"photo has the shape {tuple(photo.shape)}. Accepted is an IMAGE [batch, height, width, 3]."
+            f"{name} has the shape {tuple(photo.shape)}. Accepted is an IMAGE [batch, height, width, 3]."
         )
     if min(photo.shape[1:3]) < MIN_SIDE:
         raise ProductBackgroundError(
-            f"photo is {photo.shape[2]}x{photo.shape[1]} pixels. At least {MIN_SIDE} pixels a side are needed."
+            f"{name} is {photo.shape[2]}x{photo.shape[1]} pixels. At least {MIN_SIDE} pixels a side are needed."
         )
     if not all(torch.isfinite(end) for end in torch.aminmax(photo)):
-        raise ProductBackgroundError("photo holds NaN or infinite values. Look at the node that made it.")
+        raise ProductBackgroundError(f"{name} holds NaN or infinite values. Look at the node that made it.")
     levels = photo.detach().cpu().float().clamp(0, 1).mul_(255).round_().to(torch.uint8)
     return [levels[i].contiguous().numpy() for i in range(len(levels))]
 
 
-def _masks(mask: torch.Tensor | None, pictures: list[np.ndarray]) -> list[np.ndarray | None]:
-    """A uint8 [H, W] mask an item, or None an item where there is no mask."""
+def checked_masks(mask: torch.Tensor | None, pictures: list[np.ndarray], name: str) -> list[np.ndarray | None]:
+    """A uint8 [H, W] product mask for each of the pictures of input `name`, or None where there is no mask."""
     if mask is None:
         return [None] * len(pictures)
     if mask.ndim == 2:
@@ -167,13 +167,13 @@ def _masks(mask: torch.Tensor | None, pictures: list[np.ndarray]) -> list[np.nda
     height, width = pictures[0].shape[:2]
     if mask.shape[1:] != (height, width):
         raise ProductBackgroundError(
-            f"product_mask is {mask.shape[2]}x{mask.shape[1]} pixels, the photo {width}x{height}. They must be of one "
-            "size; make the mask from this photo, or resize it."
+            f"product_mask is {mask.shape[2]}x{mask.shape[1]} pixels, the {name} {width}x{height}. They must be of one "
+            f"size; make the mask from this {name}, or resize it."
         )
     if len(mask) not in (1, len(pictures)):
         raise ProductBackgroundError(
-            f"product_mask is a batch of {len(mask)}, the photo a batch of {len(pictures)}. Accepted is one mask, or "
-            "one for each photo."
+            f"product_mask is a batch of {len(mask)}, the {name} a batch of {len(pictures)}. Accepted is one mask, or "
+            "one for each."
         )
     levels = (mask.detach().cpu().float().clamp(0, 1) * 255).round().to(torch.uint8).numpy()
     for i, level in enumerate(levels):

@@ -22,6 +22,22 @@ def checked_mask(mask: Tensor, name: str, *, background: bool) -> Tensor:
     `background`: the mask of the background, which reaches the picture's border; else the product's, which doesn't.
     Raises ProductBackgroundError for another shape, NaN, an empty mask, and one that looks inverted.
     """
+    where, other = ("background", "product") if background else ("product", "background")
+    mask = any_mask(mask, name, f"It must be 1 on the {where}; Prepare Product makes it.")
+    for item, picture in enumerate(mask):
+        if _looks_inverted(picture, background):
+            raise ProductBackgroundError(
+                f"{name} looks inverted{_which(item, mask)}: it must be 1 on the {where}, and seems to be 1 on the "
+                f"{other}. Connect Prepare Product's {where}_mask, or put an InvertMask node in between."
+            )
+    return mask
+
+
+def any_mask(mask: Tensor, name: str, meaning: str) -> Tensor:
+    """A MASK [B,H,W] or [H,W] of any region as float32 [B,H,W] in [0,1] on the CPU.
+
+    Raises ProductBackgroundError for another shape, NaN, and an empty mask, where `meaning` says what it should hold.
+    """
     if mask.ndim == 2:
         mask = mask[None]
     if mask.ndim != 3 or not mask.numel():
@@ -32,20 +48,14 @@ def checked_mask(mask: Tensor, name: str, *, background: bool) -> Tensor:
     if not torch.isfinite(mask).all():
         raise ProductBackgroundError(f"{name} holds NaN or infinite values. Look at the node that made it.")
     mask = mask.clamp(0, 1)
-    where, other = ("background", "product") if background else ("product", "background")
     for item, picture in enumerate(mask):
-        which = f" (item {item} of the batch)" if len(mask) > 1 else ""
         if picture.max() < 0.5:
-            raise ProductBackgroundError(
-                f"{name} is empty{which}: no pixel is above one half. It must be 1 on the {where}; Prepare Product "
-                "makes it."
-            )
-        if _looks_inverted(picture, background):
-            raise ProductBackgroundError(
-                f"{name} looks inverted{which}: it must be 1 on the {where}, and seems to be 1 on the {other}. Connect "
-                f"Prepare Product's {where}_mask, or put an InvertMask node in between."
-            )
+            raise ProductBackgroundError(f"{name} is empty{_which(item, mask)}: no pixel is above one half. {meaning}")
     return mask
+
+
+def _which(item: int, batch: Tensor) -> str:
+    return f" (item {item} of the batch)" if len(batch) > 1 else ""
 
 
 def _looks_inverted(picture: Tensor, background: bool) -> bool:

@@ -123,22 +123,32 @@ def save_style(
     weights.save(path, tensors, kind=KIND, base=base, config=adapter.config.to_dict(), training=training)
 
 
-def load_style(path: str | os.PathLike[str]) -> tuple[weights.Header, StyleAdapter]:
-    """An adapter in float32 on the CPU, in eval mode, after its header and every shape were checked.
+def check_style(path: str | os.PathLike[str]) -> weights.Header:
+    """The header of a style file, after every shape was checked; no tensor is read.
 
     Raises ProductBackgroundError for anything but a style file of this pack.
     """
     from .style_adapter import StyleAdapter
 
-    def expected(header: weights.Header) -> dict[str, tuple[int, ...]]:
-        with torch.device("meta"):  # shapes alone: nothing is allocated for a file that doesn't fit
-            empty = StyleAdapter(StyleConfig.from_dict(header.config))
-        return {key: tuple(tensor.shape) for key, tensor in empty.state_dict().items()}
-
     try:
-        header, tensors = weights.load_checked(path, KIND, expected=expected)
+        header = weights.read_header(path)
+        if header.kind != KIND:
+            raise ProductBackgroundError(f"{header.path} holds {header.kind!r} weights. Expected {KIND!r}.")
+        config = StyleConfig.from_dict(header.config)
+        with torch.device("meta"):  # shapes alone: nothing is allocated for a file that doesn't fit
+            empty = StyleAdapter(config)
+        weights.check_shapes(header, {key: tuple(tensor.shape) for key, tensor in empty.state_dict().items()})
     except ProductBackgroundError as error:
         raise ProductBackgroundError(f"{error} A style file comes from python -m training.train_style.") from None
+    return header
+
+
+def load_style(path: str | os.PathLike[str]) -> tuple[weights.Header, StyleAdapter]:
+    """An adapter in float32 on the CPU, in eval mode; refuses what `check_style` refuses."""
+    from .style_adapter import StyleAdapter
+
+    header = check_style(path)
+    _, tensors = weights.load_checked(path, KIND)
     adapter = StyleAdapter(StyleConfig.from_dict(header.config))
     adapter.load_state_dict({key: tensor.float() for key, tensor in tensors.items()})
     return header, adapter.eval().requires_grad_(False)

@@ -3,9 +3,10 @@ steps. Nothing here knows who runs the model."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -67,8 +68,18 @@ class StyledChunk:
     box: Box | None = None
 
 
+class Guided(Protocol):
+    """A reference in use: a batch of so many, in a region [B,H,W] in [0,1] (None: everywhere)."""
+
+    @property
+    def references(self) -> int: ...
+
+    @property
+    def mask(self) -> Tensor | None: ...
+
+
 @dataclass(frozen=True)
-class _Place:
+class Place:
     """One span at one size: `positions` [N,16] of its queries, and each guide's region [rows or 1,N,1], None where it
     is whole."""
 
@@ -76,27 +87,26 @@ class _Place:
     regions: tuple[Tensor | None, ...]
 
 
-class StylePlan:
-    """What `chunks`, each of `batch` rows, take from the guides that act now, of which `keys` holds one entry each.
+class Reach:
+    """Which rows and which places guides reach.
 
-    `size`: height and width of the whole latents; `part`: of what the model sees. Raises ProductBackgroundError where
-    masks, references and rows don't fit each other.
+    `chunks`: each of `batch` rows. `size`: height and width of the whole
+    latents; `part`: of what the model sees. Raises ProductBackgroundError where masks, references and rows don't fit
+    each other.
     """
 
     def __init__(
         self,
         chunks: Sequence[StyledChunk],
         batch: int,
-        guides: Sequence[StyleGuide],
-        keys: Sequence[Keys],
+        guides: Sequence[Guided],
         size: tuple[int, int],
         part: tuple[int, int],
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
-        acting = [(guide, of) for guide, of in zip(guides, keys, strict=True) if of]
-        self.guides, self.keys = [guide for guide, _ in acting], [of for _, of in acting]
-        self.rows, self.batch, self.dtype, self.device = len(chunks) * batch, batch, dtype, torch.device(device)
+        self.guides, self.rows = tuple(guides), len(chunks) * batch
+        self.dtype, self.device = dtype, torch.device(device)
         for guide in self.guides:
             _check_rows(guide.references, batch, "The reference")
             if guide.mask is not None:
@@ -110,11 +120,11 @@ class StylePlan:
             if chunk.acts and self.guides
         ]
         self.spans = tuple(span for span, _ in self._runs)
-        self._places: dict[tuple[int, int], tuple[_Place, ...]] = {}
+        self._places: dict[tuple[int, int], tuple[Place, ...]] = {}
         for level in range(LEVELS):
             self.at(-(-part[0] // 2**level), -(-part[1] // 2**level))
 
-    def at(self, height: int, width: int) -> tuple[_Place, ...]:
+    def at(self, height: int, width: int) -> tuple[Place, ...]:
         """Positions and regions of each span for a layer of that size. Made once a size."""
         found = self._places.get((height, width))
         if found is None:
@@ -122,22 +132,7 @@ class StylePlan:
             self._places[height, width] = found
         return found
 
-    def added(self, layer: LayerName, q: Tensor, out: Tensor, heads: int, size: tuple[int, int]) -> Tensor:
-        """`out` [rows,N,C] of a layer with what its queries `q` [rows,N,C] take from the references."""
-        pieces, done = [], 0
-        for span, place in zip(self.spans, self.at(*size), strict=True):
-            query, total = q[span.start : span.stop], out[span.start : span.stop]
-            for keys, region in zip(self.keys, place.regions, strict=True):
-                taken = attend(query, keys[layer], place.positions, heads)
-                total = total + (taken if region is None else taken * region).to(total.dtype)
-            pieces += [out[done : span.start], total] if span.start > done else [total]
-            done = span.stop
-        if done < len(out):
-            pieces.append(out[done:])
-        # Put together anew, never added in place: what another pack's patch returns may be one of its inputs.
-        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
-
-    def _place(self, span: Span, box: Box | None, height: int, width: int) -> _Place:
+    def _place(self, span: Span, box: Box | None, height: int, width: int) -> Place:
         where = grid_positions(height, width, box or WHOLE_PICTURE).to(self.device, self.dtype)
         regions: list[Tensor | None] = []
         for guide in self.guides:
@@ -147,7 +142,45 @@ class StylePlan:
             elif region is not None and len(region) > 1:
                 region = region.repeat((span.stop - span.start) // len(region), 1, 1)
             regions.append(None if region is None else region.to(self.device, self.dtype))
-        return _Place(where, tuple(regions))
+        return Place(where, tuple(regions))
+
+
+Adding = Callable[[Span, Place, Tensor], Tensor]
+"""(rows, places, output of those rows [rows,N,C]) -> the output with what is added to it."""
+
+
+def with_added(reach: Reach, out: Tensor, size: tuple[int, int], adding: Adding) -> Tensor:
+    """`out` [rows,N,C] of a layer of `size` (h, w), with what `adding` makes of each span's rows."""
+    pieces, done = [], 0
+    for span, place in zip(reach.spans, reach.at(*size), strict=True):
+        pieces += [out[done : span.start], adding(span, place, out[span.start : span.stop])]
+        done = span.stop
+    pieces = [piece for piece in (*pieces, out[done:]) if len(piece)]
+    # Put together anew, never added in place: what another pack's patch returns may be one of its inputs.
+    return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+
+
+class StylePlan(Reach):
+    """What the rows of one batch layout take from trained references; `keys`: one entry for each guide."""
+
+    def __init__(
+        self, chunks: Sequence[StyledChunk], batch: int, guides: Sequence[StyleGuide], keys: Sequence[Keys], *more: Any
+    ) -> None:
+        acting = [(guide, of) for guide, of in zip(guides, keys, strict=True) if of]
+        self.keys = [of for _, of in acting]
+        super().__init__(chunks, batch, [guide for guide, _ in acting], *more)
+
+    def added(self, layer: LayerName, q: Tensor, out: Tensor, heads: int, size: tuple[int, int]) -> Tensor:
+        """`out` [rows,N,C] of a layer with what its queries `q` [rows,N,C] take from the references."""
+
+        def adding(span: Span, place: Place, total: Tensor) -> Tensor:
+            query = q[span.start : span.stop]
+            for keys, region in zip(self.keys, place.regions, strict=True):
+                taken = attend(query, keys[layer], place.positions, heads)
+                total = total + (taken if region is None else taken * region).to(total.dtype)
+            return total
+
+        return with_added(self, out, size, adding)
 
 
 def _check_rows(given: int, batch: int, what: str) -> None:

@@ -58,18 +58,28 @@ class Views:
     elements: View
 
 
-def cleared(pictures: Tensor, masks: Tensor | None, side: int, radius: float = RADIUS) -> tuple[Tensor, Tensor]:
-    """The pictures without their products, [B,3,side,side], and the holes [B,1,side,side] of zeros and ones.
+def cleared(
+    pictures: Tensor, masks: Tensor | None, height: int, width: int, radius: float = RADIUS
+) -> tuple[Tensor, Tensor]:
+    """The pictures without their products, [B,3,height,width], and the holes [B,1,height,width] of zeros and ones.
 
-    `masks`: of the pictures' size, or None where there is no product.
+    `masks`: of the pictures' size, or None where there is no product. `radius`: how far a product is dilated, as a
+    share of the frame.
     """
     if masks is None:
-        whole = area_average(pictures, side, side)
+        whole = area_average(pictures, height, width)
         return whole, torch.zeros_like(whole[:, :1])
     product = (masks > EDGE).to(pictures)
-    hole = covering((area_average(product, side, side) > 0).to(pictures), radius)
+    hole = hole_of(product, height, width, radius)
     # Products are taken out before the size changes: no pixel of theirs is ever averaged in.
-    return filled(area_average(pictures * (1 - product), side, side), hole), hole
+    return filled(area_average(pictures * (1 - product), height, width), hole), hole
+
+
+def hole_of(product: Tensor, height: int, width: int, radius: float = RADIUS) -> Tensor:
+    """[B,1,height,width]: 1 on every pixel that product (zeros and ones), its rim or its shadow touches."""
+    side = max(height, width)
+    square = covering((area_average(product, side, side) > 0).to(product), radius)
+    return square if height == width else (area_average(square, height, width) > 0).to(product)
 
 
 def filled(pictures: Tensor, hole: Tensor) -> Tensor:

@@ -65,7 +65,7 @@ def test_swapping_the_product_leaves_the_tokens_bit_equal(front: str) -> None:
     swapped = torch.where(mask > 0, torch.rand_like(picture), picture)
     moved = torch.where(mask > 0, picture, torch.rand_like(picture))
     found = [
-        adapter.encoder(standard_views(*cleared(p, mask, config.frame), config), features)
+        adapter.encoder(standard_views(*cleared(p, mask, config.frame, config.frame), config), features)
         for p in (picture, swapped, moved)
     ]
     for group, count in config.tokens.items():
@@ -79,7 +79,7 @@ def test_swapping_the_product_leaves_the_tokens_bit_equal(front: str) -> None:
 def test_style_knows_no_places() -> None:
     """The order of crops, and so where they lay, is nothing that the style tokens could tell."""
     adapter, encode = adapter_of(), latent_features(latents)
-    views = standard_views(*cleared(torch.rand(1, 3, 128, 128), None, 128), LATENT)
+    views = standard_views(*cleared(torch.rand(1, 3, 128, 128), None, 128, 128), LATENT)
     style = views.style
     order = torch.randperm(style.pictures.shape[1])
     shuffled = type(views)(type(style)(style.pictures[:, order], style.hole[:, order]), views.layout, views.elements)

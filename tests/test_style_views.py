@@ -28,7 +28,9 @@ def test_another_product_leaves_the_views_bit_equal(product: float | str) -> Non
     background, mask = scene(), disc()
     other = scene(1) if product == "noise" else torch.full_like(background, float(product))
     swapped = torch.where(mask > 0.02, other, background)
-    views = [standard_views(*cleared(picture, mask, CONFIG.frame), CONFIG) for picture in (background, swapped)]
+    views = [
+        standard_views(*cleared(picture, mask, CONFIG.frame, CONFIG.frame), CONFIG) for picture in (background, swapped)
+    ]
     for name in ("style", "layout", "elements"):
         ours, theirs = (getattr(view, name) for view in views)
         assert torch.equal(ours.pictures, theirs.pictures), name
@@ -37,17 +39,17 @@ def test_another_product_leaves_the_views_bit_equal(product: float | str) -> Non
 
 def test_outside_the_hole_the_picture_is_its_own() -> None:
     picture = scene(height=128, width=128)
-    cleared_picture, hole = cleared(picture, disc(128, 128), 128)
+    cleared_picture, hole = cleared(picture, disc(128, 128), 128, 128)
     outside = (hole == 0).expand_as(picture)
     torch.testing.assert_close(cleared_picture[outside], picture[outside], atol=1e-6, rtol=0)
-    whole, none = cleared(picture, None, 128)
+    whole, none = cleared(picture, None, 128, 128)
     assert not none.any()
     torch.testing.assert_close(whole, picture, atol=1e-6, rtol=0)
 
 
 def test_hole_reaches_beyond_rim_and_shadow() -> None:
     mask = disc(128, 128)
-    _, hole = cleared(scene(height=128, width=128), mask, 128)
+    _, hole = cleared(scene(height=128, width=128), mask, 128, 128)
     grown = torch.nn.functional.max_pool2d((mask > 0.02).float(), 9, 1, 4)
     assert bool((hole >= grown).all())
     bottom = int((mask[0, 0] > 0.5).any(1).nonzero().max())

@@ -71,7 +71,7 @@ def test_strength_0_hands_the_model_on(nodes: ModuleType, model: Any) -> None:
 def test_feather_and_grow_move_both_borders_alike(nodes: ModuleType, model: Any) -> None:
     guided = guide(nodes, model, 1 - product_mask(), product_mask=product_mask(), grow=6, feather=8)
     (wrapper,) = guided.get_wrappers("apply_model", "product_background")
-    (masks,) = (guide.masks for guide in wrapper.__self__.guides)
+    (masks,) = (guide.masks for guide in wrapper.__self__.guides.regions)
     torch.testing.assert_close(masks["identifier"], 1 - masks["product"], atol=1e-5, rtol=0)
     assert float(masks["product"].sum()) < float(product_mask().sum())
 
