@@ -67,6 +67,24 @@ def loaded(family: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Simp
     return SimpleNamespace(path=path, base=base, model=model, clip=clip, vae=vae)
 
 
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base of the demonstration's layout that paints in milliseconds; it knows few words, and knows nothing."""
+    from bg_core.base import BaseConfig
+    from training.export import new_base, save_base
+    from training.text import Vocabulary
+
+    config = BaseConfig(
+        latent_channels=4, channels=(32, 32), res_blocks=1, attention=(True, True), head_channels=32, context_width=32,
+        text_layers=1, text_heads=2, text_feedforward=64,
+    )  # fmt: skip
+    words = ("a photo of a mug, in the background of oak and marble", "sauce perfume *")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        made = new_base(Vocabulary.from_captions(words), config)
+    return save_base(tmp_path_factory.mktemp("tiny") / "tiny.safetensors", made, {}, dtype=torch.float32)
+
+
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """Forty small pictures in BG60k's layout: coloured discs on graded grounds."""

@@ -259,15 +259,8 @@ def test_two_processes_train_as_one_with_twice_the_batch(tiny_base: Path, data: 
     """Tolerance 1e-4 of identifiers of deviation 1, after three steps of rate 0.1: sums come in another order."""
     path = config(tmp_path / "run.toml", 3)
     shared = [
-        "--base",
-        str(tiny_base),
-        "--data",
-        str(data),
-        "--latents",
-        str(tmp_path / "latents"),
-        "--config",
-        str(path),
-    ]
+        "--base", str(tiny_base), "--data", str(data), "--latents", str(tmp_path / "latents"), "--config", str(path),
+    ]  # fmt: skip
     train_category.main([*shared, "--out", str(tmp_path / "one")])
     command = [
         sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..metrics.intervals import Figure
-from . import base, ladder
+from . import base, category, ladder
 
 Suite = Callable[[Path, int | None, Path | None], dict[str, Figure]]
 """(data set, number of pictures or None for all, folder for sheets or None) -> figures by key."""
 
-SUITES: dict[str, Suite] = {"base": base.measure, "ladder": ladder.measure}
+SUITES: dict[str, Suite] = {"base": base.measure, "category": category.measure, "ladder": ladder.measure}

@@ -1,0 +1,339 @@
+"""The category study and suite: what is painted, scored and compared; a new category joins without changing others."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bg_core.errors import ProductBackgroundError
+from bg_core.vocabulary import Category, CategoryVocabulary
+from bg_core.vocabulary_files import write_vocabulary
+from training import add_category, category_exam, category_lots, category_study, evaluate
+from training.attention import guide_layers
+from training.category_leak import leak_energies, leak_ratio
+from training.category_lots import Study, lots_and_exams
+from training.category_paint import Brush
+from training.category_plan import ARMS
+from training.category_scores import partners, read_scores, typical, write_scores
+from training.category_stage import Stage, bound_scenes
+from training.category_table import compare, read_marks, report
+from training.data import Record, read_records
+from training.evaluators.examples import CLASSES
+from training.evaluators.frozen import Evaluator
+from training.evaluators.networks import build
+from training.painters import Painter, load_painter
+from training.protocol import Protocol
+from training.suites import category as suite
+
+NAMES = ("mug", "perfume", "tea")
+SIDE = 64
+QUICK = Protocol(2, 3.0, 7, 30, 0, {"first": {}, "second": {}})
+
+
+@pytest.fixture
+def painter(tiny_base: Path) -> Painter:
+    return load_painter(tiny_base)
+
+
+def scenes(folder: Path, count: int, half: str, first: int = 0) -> Path:
+    """Squares on two grounds, with factors as the studio writes them."""
+    for name in ("bg60k_imgs_i", "bg60k_masks_i", "factors"):
+        (folder / name).mkdir(parents=True)
+    lines = []
+    for seed in range(first, first + count):
+        rng = np.random.default_rng(seed)
+        name, category = f"{half}_{seed:07d}", NAMES[seed % 3]
+        picture = np.full((SIDE, SIDE, 3), rng.integers(0, 255, 3), np.uint8)
+        picture[40:] = rng.integers(0, 255, 3)
+        mask = np.zeros((SIDE, SIDE), np.uint8)
+        mask[14:54, 14 : 46 + seed % 4] = 255
+        Image.fromarray(picture).save(folder / "bg60k_imgs_i" / f"{name}.png")
+        Image.fromarray(mask).save(folder / "bg60k_masks_i" / f"{name}.png")
+        facts = {head: classes[int(rng.integers(len(classes)))] for head, classes in CLASSES.items()}
+        facts |= {"surface": ("oak", "slate")[seed % 2], "palette": "navy", "light": "top", "category": category}
+        word = {"mug": "coffee mug", "perfume": "perfume", "tea": "tea tin"}[category]
+        facts |= {"seed": seed, "half": half, "product_word": word, "unseen_family": seed % 2 == 0}
+        facts |= {"caption": f"a photo of a {word} on oak, with a {word}"}
+        (folder / "factors" / f"{name}.json").write_text(json.dumps(facts))
+        lines.append(f"{name}.png, {category}\n")
+    (folder / "bg60k_info.txt").write_text("".join(lines))
+    return folder
+
+
+@pytest.fixture
+def evaluators() -> list[Evaluator]:
+    """Two of random weights: what they say doesn't matter here."""
+    made = []
+    for name in ("first", "second"):
+        torch.manual_seed(len(name))
+        shape = {"architecture": "residual", "widths": [8, 16, 16]}
+        nets = {task: build({"task": task, **shape}).eval() for task in ("segment", "contact", "twin")}
+        heads = {head: len(classes) for head, classes in CLASSES.items()}
+        nets["scene"] = build({"task": "scene", **shape, "heads": heads}).eval()
+        made.append(Evaluator(name, nets, dict.fromkeys(nets, 32), 0.0, 0.0))
+    return made
+
+
+def identifiers(path: Path, width: int = 32, names: tuple[str, ...] = NAMES) -> CategoryVocabulary:
+    vectors = torch.randn(len(names), 2, width, generator=torch.Generator().manual_seed(0))
+    return write_vocabulary(
+        path, [Category(name) for name in names], vectors, base="product-background-demo", training={}
+    )
+
+
+def test_products_are_swapped_evenly() -> None:
+    records = [Record(f"{name}{i}", name, Path(), Path()) for i in range(4) for name in NAMES]
+    asked = [records[i].category for i in partners(records)]
+    assert all(a != record.category for a, record in zip(asked, records, strict=True))
+    assert all(asked.count(name) == 4 for name in NAMES)
+    with pytest.raises(ProductBackgroundError, match="at least two"):
+        partners(records[::3])
+
+
+def test_factors_that_a_category_shows_are_counted() -> None:
+    def said(**choices: str) -> dict[str, torch.Tensor]:
+        return {
+            head: torch.nn.functional.one_hot(torch.tensor([CLASSES[head].index(value)]), len(CLASSES[head]))
+            for head, value in choices.items()
+        }
+
+    factors = {"surface": "surfaces", "light": "lights"}
+    assert float(typical(said(surface="oak", light="window"), ["mug"], factors)) == 1.0
+    assert float(typical(said(surface="moss", light="window"), ["mug"], factors)) == 0.5
+
+
+def test_only_scenes_of_a_category_count(tmp_path: Path) -> None:
+    records = read_records(scenes(tmp_path / "generic", 4, "generic"))
+    with pytest.raises(ProductBackgroundError, match=r"of the bound half.*found 0 scenes among 4"):
+        bound_scenes(records)
+
+
+def test_a_stage_asks_for_each_category_in_the_products_own_words(painter: Painter, tmp_path: Path) -> None:
+    records = read_records(scenes(tmp_path / "bound", 6, "bound"))
+    stage = Stage.of(painter, records, sloppy=0.1)
+    assert stage.categories("own") == [record.category for record in records]
+    wish = stage.wishes("swapped")[0]
+    assert wish.words == "a coffee mug" and wish.category != "mug"
+    word = str(records[stage.partner[0]].factors["product_word"])
+    assert wish.caption == f"a photo of a coffee mug on oak, with a {word}"
+    assert (stage.subjects.given > stage.subjects.masks).any() and not (
+        stage.subjects.given < stage.subjects.masks
+    ).any()
+
+
+def test_painting_keeps_the_product_and_the_noise(painter: Painter, tmp_path: Path) -> None:
+    stage = Stage.of(painter, read_records(scenes(tmp_path / "bound", 6, "bound")))
+    brush = Brush.of(painter, {name: torch.randn(2, 32) for name in NAMES})
+    shown = {
+        arm: stage.paint(brush, ARMS[arm], "swapped", QUICK)
+        for arm in ("masked", "masked_training", "output", "inversion", "caption", "described")
+    }
+    product = stage.subjects.masks.expand(-1, 3, -1, -1) == 255
+    for pictures in shown.values():
+        assert torch.equal(pictures[product], stage.subjects.pictures[product])
+    assert torch.equal(shown["masked"], stage.paint(brush, ARMS["masked"], "swapped", QUICK))
+    for other in ("masked_training", "output", "inversion", "caption"):
+        assert not torch.equal(shown["masked"], shown[other]), other
+    # without an identifier, it doesn't matter whose it would have been
+    silent = [stage.paint(brush, ARMS["masked"], which, QUICK, strength=0.0) for which in ("own", "swapped")]
+    assert int((silent[0].int() - silent[1].int()).abs().max()) <= 1
+
+
+def test_kept_keys_and_values_change_nothing(painter: Painter) -> None:
+    regions = guide_layers(painter.unet)
+    x, t, context = torch.randn(2, 9, 4, 4), torch.tensor([5]), torch.randn(2, 77, 32)
+    with torch.no_grad():
+        stock = painter.unet(x, t, context).sample
+        with regions.keeping():
+            for _ in range(2):
+                assert torch.equal(painter.unet(x, t, context).sample, stock)
+            assert not torch.equal(painter.unet(x, t, context + 1).sample, stock)
+
+
+def test_a_mask_that_is_full_or_empty_masks_the_output_wholly_or_not(painter: Painter) -> None:
+    regions = guide_layers(painter.unet)
+    x, t, context = torch.randn(1, 9, 4, 4), torch.tensor([5]), torch.randn(1, 77, 32)
+    places = [[3, 4]]
+    other = context.clone()
+    other[:, places[0]] += 1
+
+    def change(mask: torch.Tensor) -> float:
+        with torch.no_grad(), regions.guiding(mask, places, (4, 4), method="output"):
+            return float((painter.unet(x, t, context).sample - painter.unet(x, t, other).sample).abs().max())
+
+    assert change(torch.zeros(1, 4, 4)) == 0.0 and change(torch.ones(1, 4, 4)) > 1e-4
+
+
+def test_the_leak_is_smaller_with_a_mask_and_larger_with_open_tokens(painter: Painter, tmp_path: Path) -> None:
+    stage = Stage.of(painter, read_records(scenes(tmp_path / "bound", 6, "bound")))
+    brush = Brush.of(painter, {name: torch.randn(2, 32) for name in NAMES})
+    clean = painter.coder.encode(stage.subjects.pictures.float() / 255).detach()
+    own, swapped = stage.wishes("own"), stage.wishes("swapped")
+    ratio, inside = {}, {}
+    for masked in (True, False):
+        for opened in (True, False):
+            found = leak_energies(
+                brush, stage.subjects, clean, own, swapped, masked=masked, opened=opened, bins=2, batch=4
+            )
+            assert found[0].shape == (6, 2)
+            ratio[masked, opened] = float(leak_ratio(*found)(torch.ones(6, dtype=torch.float64)))
+            inside[masked, opened] = float(found[0].mean())
+    assert ratio[True, False] < ratio[False, False]
+    assert inside[True, False] < inside[True, True]
+
+
+def test_comparisons_are_paired_and_signed(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    clusters = [NAMES[i % 3] for i in range(30)]
+    for seed in (1, 2):
+        hard = torch.rand(30, generator=generator, dtype=torch.float64)
+        for arm, shift in (("masked", 0.1), ("unmasked", 0.0), ("plain_text", -0.1)):
+            for evaluator in ("first", "second"):
+                values = {
+                    "right": hard + shift,
+                    "twin": hard - shift,
+                    "extension": hard,
+                    "features": torch.zeros(30, 2),
+                }
+                write_scores(tmp_path / "scores" / f"{arm}-swapped-{seed}-{evaluator}.safetensors", values)
+    exams = [(arm, "swapped", seed) for arm in ("masked", "unmasked", "plain_text") for seed in (1, 2)]
+    marks = read_marks(tmp_path / "scores", exams, ["first", "second"])
+    entry = {"better": "masked", "than": "unmasked", "on": ["swapped"], "metrics": ["right", "twin", "extension"]}
+    right, twin, extension = compare(marks, entry, {"swapped": clusters}, QUICK)
+    for one in (right, twin):
+        assert one.figure.value == pytest.approx(0.1) and one.verdict == "better" and one.agreeing == 2
+    assert extension.verdict == "undecided" and extension.agreeing == 0
+
+
+@pytest.fixture
+def study(
+    tiny_base: Path, tmp_path: Path, evaluators: list[Evaluator], monkeypatch: pytest.MonkeyPatch
+) -> SimpleNamespace:
+    config = {
+        "batch": 4, "steps": 2, "learning_rate": 0.1, "warmup": 1, "ema": 0.9, "minutes_between_saves": 1000,
+        "options": {"side": SIDE, "vectors": 2, "views": 1, "rank": 2},
+        "study": {"images": [2], "few": ["masked", "unmasked"], "sloppy": 0.06},
+        "sweep": {"sizes": [1, 2], "arms": ["masked", "masked_lora"], "steps": 2, "views": 1},
+    }  # fmt: skip
+    made = Study(
+        tiny_base, scenes(tmp_path / "bound", 12, "bound"), scenes(tmp_path / "test", 9, "bound", 100),
+        scenes(tmp_path / "generic", 10, "generic"), scenes(tmp_path / "test_generic", 4, "generic", 100),
+        tmp_path / "study", config, NAMES, (1, 2),
+    )  # fmt: skip
+    loaded = load_painter(tiny_base)
+    for module in (category_study, category_exam):
+        monkeypatch.setattr(module, "load_painter", lambda _: copy.deepcopy(loaded))
+    monkeypatch.setattr(category_exam, "EACH", 2)
+    monkeypatch.setattr(category_study, "load_evaluators", lambda: evaluators)
+    monkeypatch.setattr(category_study, "read_protocol", lambda: QUICK)
+    category_lots.records_of.cache_clear()
+    return SimpleNamespace(study=made)
+
+
+def test_a_study_trains_examines_reports_and_repeats_nothing(
+    study: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: Study = study.study
+    lots, exams = lots_and_exams(made)
+    assert {exam.arm for exam in exams if exam.on == "swapped"} == set(ARMS)
+    assert len(lots) == len({lot.name for lot in lots}) and all(e.lot in lots for e in exams if e.lot)
+    threads = torch.get_num_threads()
+    try:
+        category_study.run(made, workers=1)
+    finally:
+        torch.set_num_threads(threads)
+    monkeypatch.setattr(category_study, "teach", None)  # all is done: nothing is trained or painted again
+    monkeypatch.setattr(category_exam, "paint", None)
+    category_study.run(made, workers=1)
+    torch.set_num_threads(threads)
+    asked = {exam.on: category_exam.asked_for(made, exam.on) for exam in exams}
+    entry = {
+        "better": "masked", "than": "unmasked", "on": ["swapped", "images_2", "sloppy"], "metrics": ["right", "twin"],
+    }  # fmt: skip
+    text = report(made.out, [(e.arm, e.on, e.seed) for e in exams], asked, [entry], QUICK)
+    assert "| masked over unmasked | images_2 | twin |" in text and "| real | own |" in text
+    figures = json.loads((made.out / "table.json").read_text())
+    for key in ("right_swapped_masked", "unsaid_own_lora", "right_cells_2_masked_lora", "sibling_cells_1_masked"):
+        assert figures[f"{key}_low"] <= figures[key] + 1e-9 <= figures[f"{key}_high"] + 2e-9, key
+    assert "right_swapped_masked_between_seeds" in figures
+    for name in ("cells.svg", "images.svg"):
+        assert "<svg" in (made.out / name).read_text()
+    run = made.out / "runs"
+    assert CategoryVocabulary.open(run / "masked-cells_2-1" / "identifiers.safetensors").count == 2
+    assert json.loads((run / "masked-images_2-1" / "run.json").read_text())["options"]["scenes"]["images"] == 2
+    scores = read_scores(made.out / "scores" / "masked-swapped-1-first.safetensors")
+    assert len(scores["right"]) == 6  # two of each category
+
+
+def test_the_suite_measures_what_is_bundled(
+    tiny_base: Path, tmp_path: Path, evaluators: list[Evaluator], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = tmp_path / "category_weights" / "own.safetensors"
+    identifiers(weights)
+    monkeypatch.setattr(suite, "BUNDLED", tiny_base)
+    monkeypatch.setattr(suite, "WEIGHTS", weights)
+    monkeypatch.setattr(suite, "load_evaluators", lambda: evaluators)
+    monkeypatch.setattr(suite, "read_protocol", lambda: QUICK)
+    data = scenes(tmp_path / "test", 6, "bound")
+    result, sheets = tmp_path / "results.json", tmp_path / "sheets"
+    evaluate.main(["category", "--data", str(data), "--json", str(result), "--sheets", str(sheets)])
+    figures = json.loads(result.read_text())
+    keys = {key for key in figures if not key.endswith(("_low", "_high"))}
+    assert keys >= {
+        "accuracy", "accuracy_swapped", "accuracy_real", "accuracy_plain_text", "accuracy_described",
+        "accuracy_unmasked", "accuracy_shape_only", "accuracy_swapped_unseen_shapes", "twin_rate", "twin_rate_base",
+        "twin_rate_over_base", "extension_excess", "extension_excess_base", "diversity", "diversity_base",
+        "leak_ratio", "leak_ratio_unmasked", "leak_ratio_open", "leak_ratio_t1", "leak_ratio_t5", "said_swapped",
+        "unsaid_real",
+    }  # fmt: skip
+    for key in keys:
+        assert figures[f"{key}_low"] <= figures[key] + 1e-6, key
+    assert {path.name for path in sheets.iterdir()} >= {"grid.png", "pictures.png", "worst_category.png"}
+
+
+def test_a_new_category_joins_and_changes_no_other(tiny_base: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "weights.safetensors"
+    before = identifiers(weights)
+    kept = {name: before.identifier(before.find(name).row) for name in NAMES}
+    folder = tmp_path / "gnomes"
+    (folder / "masks").mkdir(parents=True)
+    config = tmp_path / "add.toml"
+    config.write_text(
+        "seed = 1\nsteps = 2\nbatch = 4\nlearning_rate = 0.1\nwarmup = 1\nema = 0.5\nminutes_between_saves = 1000\n"
+        f'[options]\narm = "masked"\nside = {SIDE}\nviews = 1\n'
+    )
+    arguments = [
+        "--weights", str(weights), "--data", str(folder), "--name", "gnome", "--phrase", "a garden gnome",
+        "--alias", "dwarf", "--scene", "a lawn", "--base", str(tiny_base), "--config", str(config),
+    ]  # fmt: skip
+    rng = np.random.default_rng(0)
+    for i in range(8):
+        if i == 7:
+            with pytest.raises(ProductBackgroundError, match=r"has 7 pictures of 'gnome'\. Expected 8"):
+                add_category.main(arguments)
+        pixels = rng.integers(0, 255, (40 + i, 52, 3)).astype(np.uint8)  # no two of one size
+        mask = np.zeros(pixels.shape[:2], np.uint8)
+        mask[12:30, 20:34] = 255
+        Image.fromarray(pixels).save(folder / f"{i}.jpg")
+        Image.fromarray(mask).save(folder / "masks" / f"{i}.png")
+    add_category.main(arguments)
+    after = CategoryVocabulary.open(weights)
+    assert after.names() == ["gnome", *sorted(NAMES)]
+    for name, vectors in kept.items():
+        assert torch.equal(after.identifier(after.find(name).row), vectors)
+    found = after.find("dwarf")
+    assert found.category.scene == "a lawn" and found.category.words == "a garden gnome"
+    with pytest.raises(ProductBackgroundError, match="already has gnome"):
+        add_category.main(arguments)
+    add_category.main([*arguments, "--replace"])
+    with pytest.raises(ProductBackgroundError, match="missing"):
+        (folder / "masks" / "3.png").unlink()
+        add_category.main([*arguments, "--replace"])
+    assert CategoryVocabulary.open(weights).count == 4

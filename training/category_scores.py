@@ -1,0 +1,102 @@
+"""What an evaluator says of painted backgrounds: is it the category that was asked for, and is the product alone?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from bg_core.errors import ProductBackgroundError
+from bg_core.files import replacing
+
+from .category_scenes import LIGHT_KINDS
+from .data import Record
+from .evaluators.examples import CLASSES
+from .evaluators.frozen import Evaluator
+from .metrics.decisions import hits
+from .render.categories import CATEGORIES
+
+Scores = dict[str, Tensor]
+"""A value for each picture: `right`, `twin` and `extension` [N] float64, `said` and `unsaid` [N], `features` [N,D]."""
+
+SAID = {"surface": "surfaces", "wall": "walls", "palette": "palette", "light": "lights"}
+UNSAID = {"rig": "rigs", "arrangement": "arrangements"}
+"""Heads of the scene network, and the category's own choices of that factor: those captions name, and others."""
+
+
+def score(evaluator: Evaluator, pictures: Tensor, masks: Tensor, others: Tensor, categories: Sequence[str]) -> Scores:
+    """Scores of uint8 pictures whose backgrounds should be those of `categories`.
+
+    `others`: masks of that very category's products, so that the hidden place has not the shape of the product alone.
+    `said` and `unsaid`: the share of factors of which the background shows one of the category's own choices.
+    """
+    answers = evaluator.scene(pictures, masks, others)
+    wanted = torch.tensor([CLASSES["category"].index(category) for category in categories])
+    return {
+        "right": hits(answers["category"], wanted),
+        "said": typical(answers, categories, SAID),
+        "unsaid": typical(answers, categories, UNSAID),
+        "twin": (evaluator.twin(pictures, masks) > evaluator.twin_threshold).double(),
+        "extension": evaluator.extension(pictures, masks).double(),
+        "features": answers["features"],
+    }
+
+
+def typical(answers: dict[str, Tensor], categories: Sequence[str], factors: dict[str, str]) -> Tensor:
+    """[N] float64: the share of `factors` in which a picture shows what its category's backgrounds show."""
+    shares = []
+    for head, choices in factors.items():
+        shown = [CLASSES[head][i] for i in answers[head].argmax(1).tolist()]
+        own = [getattr(CATEGORIES[category], choices) for category in categories]
+        shares.append(torch.tensor([one in some for one, some in zip(shown, own, strict=True)]).double())
+    return torch.stack(shares).mean(0)
+
+
+def cell_hits(evaluator: Evaluator, pictures: Tensor, masks: Tensor, others: Tensor, asked: Sequence[str],
+              among: Sequence[str]) -> Tensor:  # fmt: skip
+    """[N], 1 where a picture shows the virtual category that was asked for rather than any other of `among`.
+
+    A cell's likelihood is the product of the scene network's chances of its surface, colour and kind of light.
+    """
+    answers = evaluator.scene(pictures, masks, others)
+    surface, colour, light = (answers[head].double().log_softmax(1) for head in ("surface", "palette", "light"))
+    kinds = [LIGHT_KINDS[name] for name in CLASSES["light"]]
+    by_kind = {kind: light[:, [k == kind for k in kinds]].logsumexp(1) for kind in set(kinds)}
+    columns = []
+    for cell in among:
+        ground, tint, kind = cell.split(", ")
+        columns.append(
+            surface[:, CLASSES["surface"].index(ground)] + colour[:, CLASSES["palette"].index(tint)] + by_kind[kind]
+        )
+    wanted = torch.tensor([list(among).index(cell) for cell in asked])
+    return (torch.stack(columns, dim=1).argmax(1) == wanted).double()
+
+
+def partners(records: Sequence[Record]) -> list[int]:
+    """For each record one of another category: with whose identifier, and whose mask, its product is shown.
+
+    Every category is asked for as often as it occurs, and asked for around several others.
+    """
+    names = sorted({record.category for record in records})
+    if len(names) < 2:
+        raise ProductBackgroundError("Products can't be swapped: expected scenes of at least two categories.")
+    rows = {name: [i for i, record in enumerate(records) if record.category == name] for name in names}
+    found = [0] * len(records)
+    for name, own in rows.items():
+        for place, i in enumerate(own):
+            other = names[(names.index(name) + 1 + place % (len(names) - 1)) % len(names)]
+            found[i] = rows[other][place % len(rows[other])]
+    return found
+
+
+def write_scores(path: Path, scores: Scores) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        save_file({key: value.contiguous() for key, value in scores.items()}, temporary)
+
+
+def read_scores(path: Path) -> Scores:
+    return load_file(path)

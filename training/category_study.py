@@ -1,0 +1,125 @@
+"""`python -m training.category_study --data DIR --test DIR --generic DIR --out DIR`: the category experiment, whole.
+
+Trains every arm of experiments.md section 3, paints and scores with each, and writes the table, the plots and the
+primary comparisons that `protocol.toml` wrote down before. Whatever is finished is kept: an interrupted study goes on.
+
+DIR of --data and --test: the bound halves for training and testing; of --generic: the generic half, for virtual
+categories (`--test-generic` holds the products that they are painted around).
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import multiprocessing
+import tomllib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from bg_core.errors import ProductBackgroundError
+
+from .category_exam import asked_for, examine, real_scores
+from .category_lots import CONFIG, Lot, Study, lots_and_exams, records_of
+from .category_plan import Scenes
+from .category_scenes import select
+from .category_table import report
+from .evaluators.frozen import load_evaluators
+from .export_run import BUNDLED
+from .latents import kept_latents
+from .painters import load_painter
+from .protocol import PROTOCOL, read_protocol
+from .train_category import Lesson, teach
+
+
+def train(study: Study, lot: Lot) -> None:
+    """One lot, to its end."""
+    folder = study.out / "runs" / lot.name
+    if (folder / "done").is_file():
+        return
+    sweep = study.config["sweep"]
+    if lot.virtual:
+        scenes, steps, views = Scenes(virtual=lot.virtual), sweep["steps"], sweep["views"]
+    else:
+        scenes, steps = Scenes(study.categories, lot.images), study.config["steps"]
+        views = study.config["options"]["views"]
+    source = study.generic if lot.virtual else study.data
+    assert source is not None
+    settings = study.settings(steps, lot.seed)
+    plan = dataclasses.replace(study.plan(lot.arm, views=views), scenes=scenes)
+    painter = load_painter(study.base)
+    # the latents of the largest set, once; a lot takes its rows
+    widest = dataclasses.replace(scenes, images=0, virtual=max(sweep["sizes"]) if lot.virtual else 0)
+    everything = select(records_of(source), widest, 0)
+    latents = kept_latents(painter.coder, [e.record for e in everything], plan.side, views, study.out / "latents")
+    row = {example.record.name: i for i, example in enumerate(everything)}
+    examples = select(records_of(source), scenes, lot.seed)
+    lesson = Lesson.of(examples, latents.chosen([row[example.record.name] for example in examples]))
+    folder.mkdir(parents=True, exist_ok=True)
+    whole = dataclasses.asdict(settings) | {"options": plan.to_dict()}
+    (folder / "run.json").write_text(json.dumps(whole, indent=1) + "\n")
+    about = {"data": source.name, "pictures": len(examples), "model": study.base.name}
+    teach(painter, lesson, settings, plan, folder, about)
+    (folder / "done").touch()
+
+
+def _work(task: Callable[..., None], study: Study, item: Any) -> None:
+    torch.set_num_threads(1)
+    if isinstance(item, Lot):
+        task(study, item)
+    else:
+        task(study, item, read_protocol(), load_evaluators())
+
+
+def run(study: Study, workers: int) -> None:
+    """All lots, then all exams, `workers` at a time with one thread each: runs are many and small."""
+    lots, exams = lots_and_exams(study)
+    load_evaluators()  # a missing one is told now, not after two hours of training
+    study.out.mkdir(parents=True, exist_ok=True)
+    for task, items in ((train, lots), (examine, exams)):
+        if workers == 1:
+            for item in tqdm(items, desc=task.__name__):
+                _work(task, study, item)
+            continue
+        # one of each kind before the others, which find the latents that it has computed
+        first = list({bool(isinstance(item, Lot) and item.virtual): item for item in reversed(items)}.values())
+        rest = [item for item in items if item not in first]
+        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+            for some in (first, rest):
+                list(tqdm(pool.map(partial(_work, task, study), some), desc=task.__name__, total=len(some)))
+    real_scores(study, load_evaluators())
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m training.category_study", description=__doc__.splitlines()[0])
+    parser.add_argument("--base", type=Path, default=BUNDLED)
+    parser.add_argument("--data", type=Path, required=True, help="bound half, for training")
+    parser.add_argument("--test", type=Path, required=True, help="bound half, held out")
+    parser.add_argument("--generic", type=Path, help="generic half, for virtual categories; without it, no sweep")
+    parser.add_argument("--test-generic", type=Path, help="generic half, held out")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--config", type=Path, default=CONFIG)
+    parser.add_argument("--workers", type=int, default=2, help="processes of one thread each")
+    options = parser.parse_args(arguments)
+    if (options.generic is None) != (options.test_generic is None):
+        raise ProductBackgroundError("--generic and --test-generic belong together; only one was given.")
+    own = tomllib.loads(PROTOCOL.read_text())["category"]
+    config = tomllib.loads(options.config.read_text())
+    study = Study(
+        options.base, options.data, options.test, options.generic, options.test_generic, options.out, config,
+        tuple(own["categories"]), tuple(own["seeds"]),
+    )  # fmt: skip
+    run(study, options.workers)
+    _, exams = lots_and_exams(study)
+    asked = {exam.on: asked_for(study, exam.on) for exam in exams}
+    print(report(options.out, [(e.arm, e.on, e.seed) for e in exams], asked, own["comparison"], read_protocol()))
+
+
+if __name__ == "__main__":
+    main()

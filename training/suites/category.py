@@ -1,0 +1,209 @@
+"""Suite `category`: the bundled identifiers on the bundled base, around held-out products, against real scenes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torchvision.utils import save_image
+
+from bg_core.errors import ProductBackgroundError
+from bg_core.files import replacing
+from bg_core.vocabulary import CategoryVocabulary
+from bg_core.vocabulary_files import read_all
+
+from ..category_leak import BINS, leak_energies, leak_ratio
+from ..category_paint import Brush, Wish, paint
+from ..category_plan import ARMS
+from ..category_scores import Scores
+from ..category_stage import Stage, Which, bound_scenes, by_category
+from ..data import read_records
+from ..evaluators.frozen import load_evaluators
+from ..export_run import BUNDLED
+from ..lora import load_lora, lora_beside
+from ..metrics.distributions import Statistic, diversity
+from ..metrics.intervals import Figure, bootstrap, mean
+from ..painters import Painter, load_painter
+from ..protocol import Protocol, read_protocol
+
+MODELS = BUNDLED.parent.parent
+WEIGHTS = MODELS / "category_weights" / "product_background_demo.safetensors"
+"""The bundled identifiers; where they were trained with a LoRA, its file lies in `loras` under the name they say."""
+
+GRID, WORST = 8, 32
+
+PAINTED: dict[str, tuple[str, Which, float]] = {
+    "accuracy": ("masked", "own", 1.0),
+    "accuracy_swapped": ("masked", "swapped", 1.0),
+    "accuracy_unmasked": ("masked_training", "swapped", 1.0),
+    "accuracy_plain_text": ("plain_text", "swapped", 1.0),
+    "accuracy_described": ("described", "swapped", 1.0),
+    "accuracy_caption": ("caption", "swapped", 1.0),
+    "accuracy_shape_only": ("masked", "own", 0.0),
+    "base": ("caption", "own", 1.0),
+}
+"""What is painted: the arm, whose background, the identifier's strength.
+
+All but two swap products and categories, so that nothing comes from the product. `accuracy_shape_only` is the control:
+no identifier, the product's own category looked for. `base` is what the base makes of whole captions.
+"""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Figures, and how well the identifiers do by them: larger is better. A bar counts the worse of two evaluators."""
+
+    merit: float
+    figures: dict[str, Figure]
+
+
+def measure(root: Path, limit: int | None = None, sheets: Path | None = None) -> dict[str, Figure]:
+    """All figures of the suite on the bound scenes of a data set."""
+    protocol, evaluators = read_protocol(), load_evaluators()
+    painter = load_painter(BUNDLED)
+    brush = bundled_brush(painter, WEIGHTS)
+    stage = Stage.of(painter, bound_scenes(read_records(root), tuple(brush.vectors), limit))
+    pictures = {
+        key: stage.paint(brush, ARMS[arm], which, protocol, strength) for key, (arm, which, strength) in PAINTED.items()
+    }
+    pictures["accuracy_real"] = stage.real(painter)
+    figures: dict[str, Figure] = {}
+    judged = []
+    for evaluator in evaluators:
+        scores = {key: stage.score(evaluator, some, whose(key)) for key, some in pictures.items()}
+        judged.append((scores, groups_of(stage, scores, protocol)))
+    for alternatives in zip(*(groups for _, groups in judged), strict=True):
+        figures |= min(alternatives, key=lambda group: group.merit).figures
+    figures |= leak_figures(painter, brush, stage, protocol)
+    if sheets is not None:
+        draw_sheets(brush, stage, pictures, judged[0][0], protocol, sheets)
+    return figures
+
+
+def bundled_brush(painter: Painter, weights: Path) -> Brush:
+    """The painter with the identifiers of a category file, and with the LoRA that the file names."""
+    vocabulary = CategoryVocabulary.open(weights)
+    if vocabulary.base != painter.family:
+        raise ProductBackgroundError(
+            f"{weights} fits the base {vocabulary.base!r}. The base in use is {painter.family!r}."
+        )
+    if name := vocabulary.header.config.get("lora"):
+        load_lora(painter.unet, lora_beside(weights, name), painter.family)
+    categories, vectors = read_all(vocabulary)
+    return Brush.of(painter, by_category([category.name for category in categories], vectors.float()))
+
+
+def whose(key: str) -> Which:
+    return PAINTED[key][1] if key in PAINTED else "own"
+
+
+def groups_of(stage: Stage, scores: dict[str, Scores], protocol: Protocol) -> list[Judged]:
+    """One evaluator's figures, those that belong together in one group."""
+
+    def figure(statistic: Statistic, which: Which = "own") -> Figure:
+        return bootstrap(statistic, stage.categories(which), protocol.replicates, protocol.bootstrap_seed)
+
+    unseen = torch.tensor([bool(record.factors.get("unseen_family")) for record in stage.records])
+    accuracies = {}
+    for key, some in scores.items():
+        if key == "base":
+            continue
+        accuracies[key] = figure(mean(some["right"]), whose(key))
+        for layer in ("said", "unsaid"):
+            accuracies[key.replace("accuracy", layer)] = figure(mean(some[layer]), whose(key))
+    for suffix, counted in (("seen_shapes", ~unseen), ("unseen_shapes", unseen)):
+        if bool(counted.any()):
+            right = torch.where(counted, scores["accuracy_swapped"]["right"], torch.nan)
+            accuracies[f"accuracy_swapped_{suffix}"] = figure(mean(right), "swapped")
+    ours, base, real = (scores[key] for key in ("accuracy", "base", "accuracy_real"))
+    twins = {
+        "twin_rate": figure(mean(ours["twin"])),
+        "twin_rate_base": figure(mean(base["twin"])),
+        "twin_rate_over_base": figure(mean(ours["twin"] - base["twin"])),
+        "twin_rate_real": figure(mean(real["twin"])),
+    }
+    extensions = {
+        "extension_excess": figure(mean(ours["extension"] - real["extension"])),
+        "extension_excess_base": figure(mean(base["extension"] - real["extension"])),
+        "extension_excess_over_base": figure(mean(ours["extension"] - base["extension"])),
+    }
+    categories = stage.categories("own")
+    spread, spread_base = (diversity(some["features"], real["features"], categories) for some in (ours, base))
+    varied = {
+        "diversity": figure(spread),
+        "diversity_base": figure(spread_base),
+        "diversity_over_base": figure(lambda weights: spread(weights) - spread_base(weights)),
+    }
+    best = accuracies["accuracy_real"].value
+    return [
+        Judged(accuracies["accuracy_swapped"].value / max(best, 1e-9), accuracies),
+        Judged(-twins["twin_rate_over_base"].value, twins),
+        Judged(-extensions["extension_excess_over_base"].value, extensions),
+        Judged(varied["diversity_over_base"].value, varied),
+    ]
+
+
+def leak_figures(painter: Painter, brush: Brush, stage: Stage, protocol: Protocol) -> dict[str, Figure]:
+    """`leak_ratio` with the mask and without (`_unmasked`), each also with CLIP's later tokens left open (`_open`).
+
+    `leak_ratio_t1` to `_t5`: in each part of the schedule, the noisiest last.
+    """
+    own, swapped = stage.wishes("own"), stage.wishes("swapped")
+    figures = {}
+    with torch.no_grad():
+        parts = [painter.coder.encode(some.float() / 255) for some in stage.subjects.pictures.split(16)]
+    clean = torch.cat(parts)
+    for suffix, masked, opened in (
+        ("", True, False),
+        ("_unmasked", False, False),
+        ("_open", True, True),
+        ("_unmasked_open", False, True),
+    ):
+        inside, outside = leak_energies(brush, stage.subjects, clean, own, swapped, masked=masked, opened=opened)
+        bins = range(BINS) if suffix in ("", "_unmasked") else ()
+        columns = {f"leak_ratio{suffix}": slice(None)} | {f"leak_ratio{suffix}_t{b + 1}": b for b in bins}
+        for key, column in columns.items():
+            statistic = leak_ratio(inside[:, column], outside[:, column])
+            figures[key] = bootstrap(statistic, stage.categories("own"), protocol.replicates, protocol.bootstrap_seed)
+    return figures
+
+
+def draw_sheets(
+    brush: Brush, stage: Stage, pictures: dict[str, Tensor], scores: dict[str, Scores], protocol: Protocol, folder: Path
+) -> None:
+    """`grid.png`: products by identifiers, noise fixed; `pictures.png`; the worst by each metric, worst first."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = grid_rows([record.category for record in stage.records])
+    sheets = {"grid": (grid(brush, stage, rows, protocol), len(rows)), "pictures": (pictures["accuracy"][:256], 16)}
+    swapped, own = scores["accuracy_swapped"], scores["accuracy"]
+    for name, some, merit in (
+        ("worst_category", pictures["accuracy_swapped"], swapped["right"] + swapped["said"] + swapped["unsaid"]),
+        ("worst_extension", pictures["accuracy"], -own["extension"]),
+        ("worst_twin", pictures["accuracy"], -own["twin"]),
+    ):
+        sheets[name] = some[merit.argsort()[:WORST]], 8
+    for name, (images, columns) in sheets.items():
+        with replacing(folder / f"{name}.png") as temporary:
+            save_image(images.float() / 255, temporary, nrow=columns)
+
+
+def grid_rows(categories: Sequence[str], size: int = GRID) -> list[int]:
+    """The first scene of each of `size` categories, spread over all that there are."""
+    names = sorted(set(categories))
+    picked = [names[i * len(names) // min(size, len(names))] for i in range(min(size, len(names)))]
+    return [list(categories).index(name) for name in picked]
+
+
+def grid(brush: Brush, stage: Stage, rows: Sequence[int], protocol: Protocol) -> Tensor:
+    """One row of pictures for each product, one column for each identifier; all from the same noise."""
+    wishes = stage.wishes("own")
+    out = []
+    for row in rows:
+        asked = [Wish(wishes[row].words, stage.records[other].category) for other in rows]
+        # each picture is number 0 of its own run, so all have the same noise
+        subjects = stage.subjects.chosen([row])
+        out += [paint(brush, ARMS["masked"], subjects, [one], protocol) for one in asked]
+    return torch.cat(out)
