@@ -10,7 +10,7 @@ The backward pass belongs inside: gradient checkpointing runs layers a second ti
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -32,6 +32,10 @@ the region and added to that of all other tokens.
 """
 
 
+Added = Callable[[str, Tensor, Tensor, int], Tensor]
+"""(layer's name, its queries [rows,N,C], its output [rows,N,C], heads) -> the output with what a reference adds."""
+
+
 @dataclass
 class Regions:
     """What all guided layers of one UNet share: biases by number of places, and, where asked for, attention shares."""
@@ -41,6 +45,7 @@ class Regions:
     members: Tensor | None = None
     shares: list[Tensor] | None = None
     kept: dict[int, tuple[Tensor, Tensor, Tensor]] | None = None
+    added: Added | None = None
 
     @contextmanager
     def guiding(
@@ -93,8 +98,8 @@ class Regions:
 class RegionProcessor:
     """diffusers' attention processor for one cross-attention layer of a UNet."""
 
-    def __init__(self, regions: Regions) -> None:
-        self.regions = regions
+    def __init__(self, regions: Regions, name: str) -> None:
+        self.regions, self.name = regions, name
 
     def __call__(
         self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, **_: Any
@@ -102,17 +107,22 @@ class RegionProcessor:
         assert encoder_hidden_states is not None, "self-attention isn't guided"
         q = attn.to_q(hidden_states)
         k, v = self._projected(attn, encoder_hidden_states)
+        out = self._attention(q, k, v, attn.heads)
+        if self.regions.added is not None:
+            out = self.regions.added(self.name, q, out, attn.heads)
+        return attn.to_out[1](attn.to_out[0](out))
+
+    def _attention(self, q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
         if self.regions.outputs:
-            return attn.to_out[1](attn.to_out[0](self._masked_output(q, k, v, attn.heads)))
+            return self._masked_output(q, k, v, heads)
         bias = self.regions.biases.get(q.shape[1])
         if bias is None and self.regions.biases:
             raise RuntimeError(
                 f"No region was prepared for a layer of {q.shape[1]} places: is `size` the latents' own?"
             )
         if self.regions.shares is not None and self.regions.members is not None:
-            self.regions.shares.append(attention_share(q, k, attn.heads, self.regions.members, bias))
-        out = region_attention(q, k, v, attn.heads, bias)
-        return attn.to_out[1](attn.to_out[0](out))
+            self.regions.shares.append(attention_share(q, k, heads, self.regions.members, bias))
+        return region_attention(q, k, v, heads, bias)
 
     def _projected(self, attn: Any, context: Tensor) -> tuple[Tensor, Tensor]:
         kept = self.regions.kept
@@ -135,7 +145,7 @@ def guide_layers(unet: Any) -> Regions:
     """Put a RegionProcessor into every cross-attention layer of a UNet2DConditionModel; the rest stays as it is."""
     regions = Regions()
     processors = {
-        name: RegionProcessor(regions) if name.endswith("attn2.processor") else processor
+        name: RegionProcessor(regions, name) if name.endswith("attn2.processor") else processor
         for name, processor in unet.attn_processors.items()
     }
     unet.set_attn_processor(processors)

@@ -1,0 +1,223 @@
+"""The style trainer: what it draws and what each view lacks, that only the adapter learns, that runs resume."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from bg_core.errors import ProductBackgroundError
+from bg_core.style_adapter import StyleAdapter
+from bg_core.style_config import GROUPS, StyleConfig, load_style
+from bg_core.style_encoder import Tokens
+from bg_core.style_plan import StyledChunk, StyleGuide, StylePlan
+from training import train_style
+from training.attention import guide_layers
+from training.data import read_records
+from training.metrics.references import copied, layout_iou, occupied
+from training.painters import Painter, load_painter
+from training.style_batch import Recipe, StyleScenes, hue_shifted, product_caption
+from training.style_unet import adapter_layers, layer_names, styling
+
+STEPS = """seed = 1
+steps = {steps}
+batch = 4
+learning_rate = 0.01
+warmup = 1
+ema = 0.5
+minutes_between_saves = 1000.0
+[options]
+front = "latents"
+frame = 64
+crop = 24
+width = 32
+product_weight = 0.3
+snr_gamma = 5.0
+weight_floor = 0.2
+[options.recipe]
+side = 32
+"""
+
+
+@pytest.fixture
+def painter(tiny_base: Path) -> Painter:
+    return load_painter(tiny_base)
+
+
+def config_of(painter: Painter) -> StyleConfig:
+    return StyleConfig(adapter_layers(painter.unet), features=4, frame=64, crop=24, width=32)
+
+
+def train(tiny_base: Path, data: Path, out: Path, steps: int) -> None:
+    settings = out.parent / f"{steps}.toml"
+    settings.write_text(STEPS.format(steps=steps))
+    names = {"data": data, "out": out, "base": tiny_base, "config": settings}
+    train_style.main([word for name, value in names.items() for word in (f"--{name}", str(value))])
+
+
+def test_trains_writes_a_file_and_goes_on_where_it_stood(
+    tiny_base: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(tiny_base, data, tmp_path / "whole", 3)
+    said = capsys.readouterr().out
+    assert all(word in said for word in ("true", "shuffled", "none", "style alone", "copied without"))
+    header, adapter = load_style(tmp_path / "whole" / "style.safetensors")
+    assert header.base == "product-background-demo" and header.training["steps"] == 3
+    assert any(bool(layer.to_v.weight.any()) for layer in adapter.layers.values())
+    train(tiny_base, data, tmp_path / "parts", 2)
+    (tmp_path / "parts" / "style.safetensors").unlink()
+    train(tiny_base, data, tmp_path / "parts", 3)
+    header, resumed = load_style(tmp_path / "parts" / "style.safetensors")
+    assert resumed.config == adapter.config and header.training["steps"] == 3
+    assert "resumed" in capsys.readouterr().out
+    assert list((tmp_path / "whole").glob("sheet_*.png"))
+
+
+def test_only_the_adapter_learns(painter: Painter, data: Path) -> None:
+    adapter = StyleAdapter(config_of(painter))
+    weighting = {"product_weight": 0.3, "snr_gamma": 5.0, "weight_floor": 0.2}
+    front, _ = train_style.front_end(painter, "latents", None)
+    teacher = train_style.StyleTeacher(painter, adapter, front, weighting)
+    scenes = StyleScenes(read_records(data), painter, adapter.config, Recipe(side=32, drop_group=0.0, drop_all=0.0))
+    generator = torch.Generator().manual_seed(0)
+    losses = teacher.losses(scenes.draw(4, generator), generator)
+    losses["loss"].backward()
+    assert all(float(layer.to_v.weight.grad.abs().max()) > 0 for layer in adapter.layers.values())
+    assert all(p.grad is None for p in painter.unet.parameters())
+    for layer in adapter.layers.values():
+        torch.nn.init.normal_(layer.to_v.weight, std=0.1)
+    adapter.zero_grad()
+    teacher.losses(scenes.draw(4, generator), generator)["loss"].backward()
+    silent = [name for name, p in adapter.named_parameters() if p.grad is None or not bool(p.grad.any())]
+    assert not silent, "everything has a share in what is painted"
+
+
+def test_groups_that_are_dropped_change_nothing(painter: Painter, data: Path) -> None:
+    adapter = StyleAdapter(config_of(painter)).requires_grad_(False)
+    for layer in adapter.layers.values():
+        torch.nn.init.normal_(layer.to_v.weight, std=0.3)
+    front, _ = train_style.front_end(painter, "latents", None)
+    teacher = train_style.StyleTeacher(painter, adapter, front, {})
+    draw = StyleScenes(read_records(data), painter, adapter.config, Recipe(side=32)).draw(
+        4, torch.Generator().manual_seed(0)
+    )
+    watched = teacher.watched(draw)
+    bare = teacher.error(draw, torch.tensor([9] * 4), draw.clean, draw, dict.fromkeys(GROUPS, torch.zeros(4)))
+    teacher.styled.close()
+    other = train_style.shuffled(draw, [1, 2, 3, 0])
+    again = teacher.error(draw, torch.tensor([9] * 4), draw.clean, other, dict.fromkeys(GROUPS, torch.zeros(4)))
+    teacher.styled.close()
+    assert torch.equal(bare, again)
+    assert watched["true"] != watched["none"] and watched["true"] != watched["shuffled"]
+
+
+def test_draws_follow_the_recipe(painter: Painter, data: Path) -> None:
+    records, config = read_records(data), config_of(painter)
+    scenes = StyleScenes(records, painter, config, Recipe(side=32))
+    draw = scenes.draw(24, torch.Generator().manual_seed(3))
+    again = scenes.draw(24, torch.Generator().manual_seed(3))
+    assert torch.equal(draw.clean, again.clean) and draw.captions == again.captions
+    assert draw.clean.shape == (24, 4, 4, 4) and draw.background.shape == (24, 4, 4)
+    captions = [product_caption(records[0]), "", *{c for c in draw.captions if "oak" in c}]
+    assert set(draw.captions) <= set(captions) and len(set(draw.captions)) >= 3
+    assert captions[0] == "a photo of a mug"
+    assert draw.views.style.pictures.shape == (24, 6, 3, 24, 24)
+    layout = draw.views.layout.pictures
+    assert torch.equal(layout[:, :, 0], layout[:, :, 2]), "no colours"
+    shares = torch.stack([draw.kept[group] for group in GROUPS]).mean()
+    assert 0.4 < float(shares) < 0.9
+    hidden = (draw.views.layout.hole.flatten(1).sum(1) == 0).float().mean()
+    assert 0 < float(hidden) < 0.6
+
+
+def test_recolouring_turns_hues_and_keeps_what_is_grey() -> None:
+    generator = torch.Generator().manual_seed(0)
+    grey = torch.full((3, 3, 4, 4), 0.5)
+    turned = hue_shifted(grey, generator)
+    assert torch.allclose(turned[:, 0], turned[:, 1], atol=1e-6) and torch.allclose(
+        turned[:, 0], turned[:, 2], atol=1e-6
+    )
+    red = torch.zeros(8, 3, 4, 4)
+    red[:, 0] = 0.8
+    assert len(hue_shifted(red, generator).mean((2, 3)).argmax(1).unique()) > 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"), [("width = 32", "missing"), ("colour = 1", r"unknown options \['colour'\]")]
+)
+def test_bad_settings_are_named(options: str, said: str) -> None:
+    import tomllib
+
+    values = tomllib.loads(STEPS.format(steps=1))["options"]
+    values = tomllib.loads(options) if said == "missing" else values | tomllib.loads(options)
+    with pytest.raises(ProductBackgroundError, match=said):
+        train_style.read_options(values, "here")
+
+
+def test_prediction_is_comfyuis(loaded: SimpleNamespace) -> None:
+    """Same weights, tokens and region: the numbers of ComfyUI's UNet under our patches; layers by the host's names."""
+    from product_background.nodes import attention_patch, guided_attention, unet_layers
+
+    from bg_core.region_plan import Chunk, Plan
+
+    torch.manual_seed(2)
+    unet = copy.deepcopy(loaded.base.unet).requires_grad_(False)
+    host = loaded.model.model
+    network = host.diffusion_model.float()
+    modules = unet_layers.modules_of(host)
+    expected = tuple((*name, m.heads * m.dim_head) for name, m in modules.items())
+    assert adapter_layers(unet) == expected
+    adapter = StyleAdapter(StyleConfig(expected, width=32)).requires_grad_(False)
+    for layer in adapter.layers.values():
+        torch.nn.init.normal_(layer.to_v.weight, std=0.15)
+    tokens = {
+        g: Tokens(torch.randn(1, n, 32), torch.rand(1, n) > 0.3 * (g == "layout"))
+        for g, n in adapter.config.tokens.items()
+    }
+    strengths = {"style": 0.8, "layout": 1.2}
+    x, context, t = torch.randn(1, 33, 13, 19), torch.randn(1, 77, 128) * 2, torch.tensor([300.0])
+    mask = torch.rand(1, 104, 152)
+    regions = guide_layers(unet)
+    stock = unet(x, t, encoder_hidden_states=context).sample
+    pooled = torch.nn.functional.avg_pool2d(mask, 8)
+    with styling(regions, adapter, tokens, strengths, pooled, layer_names(unet)):
+        ours = unet(x, t, encoder_hidden_states=context).sample
+    guide = StyleGuide(adapter, tokens, strengths, pooled)
+    keys = guide.keys({name: m.heads for name, m in modules.items()}, torch.float32, torch.device("cpu"))
+    style = StylePlan([StyledChunk(True)], 1, [guide], [keys], (13, 19), (13, 19))
+    plan = Plan([Chunk(None, 77)], 1, 77, (), (13, 19), (13, 19))
+    patches = {
+        layer: guided_attention.GuidedAttention(plan, layer, None, None, (), style)
+        for layer in attention_patch.cross_attention_layers(host)
+    }
+    theirs = network(x, t, context=context, transformer_options={"patches_replace": {"attn2": patches}})
+    assert float((ours - stock).abs().max()) > 1e-3
+    torch.testing.assert_close(theirs, ours, atol=1e-4, rtol=1e-4)
+
+
+def test_copies_are_found_where_they_are_shifted_and_nowhere_else() -> None:
+    torch.manual_seed(0)
+    reference, where = torch.rand(1, 3, 96, 96), torch.ones(1, 1, 96, 96)
+    shifted = reference.roll((4, -6), (2, 3))
+    assert float(copied(shifted, reference, where)) > 0.8
+    assert float(copied(torch.rand(1, 3, 96, 96), reference, where)) < 0.3
+    flat = torch.full_like(reference, 0.5)
+    assert float(copied(flat, flat, where)) == 0, "two plain walls are no copy"
+    assert copied(flat, flat, torch.zeros_like(where)).isnan().all()
+
+
+def test_layouts_overlap_where_things_stand_alike() -> None:
+    def scene(left: bool) -> Any:
+        picture = torch.full((1, 3, 96, 96), 0.5)
+        part = slice(8, 40) if left else slice(56, 88)
+        picture[:, :, 40:72, part] = torch.rand(1, 3, 32, 32)
+        return picture
+
+    where, everywhere = torch.ones(1, 1, 96, 96), torch.ones(1, 12, 12, dtype=torch.bool)
+    left, again, right = (occupied(scene(side), where) for side in (True, True, False))
+    assert float(layout_iou(left, again, everywhere)) > 0.3
+    assert float(layout_iou(left, again, everywhere)) > float(layout_iou(left, right, everywhere)) + 0.2

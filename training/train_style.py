@@ -1,0 +1,224 @@
+"""`python -m training.train_style --data DIR --out RUN [--base MODEL] [--config TOML]`: teaches references to a base.
+
+Self-supervised on single pictures in any layout that `training.data` reads; no pairs are needed. MODEL is the
+demonstration base, or one of Stable Diffusion 1.5's family as one file or as diffusers' folder; it stays frozen. Writes
+RUN/style.safetensors, for Load Style Weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision.utils import save_image
+
+from bg_core.errors import ProductBackgroundError
+from bg_core.files import replacing
+from bg_core.style_adapter import StyleAdapter
+from bg_core.style_config import GROUPS, StyleConfig, save_style
+from bg_core.style_encoder import Features
+
+from .attention import guide_layers
+from .category_prompts import Texts
+from .data import Record, read_records, split
+from .export_run import BUNDLED, commit
+from .metrics.references import copied
+from .painters import Painter, load_painter
+from .run import Run, Settings
+from .sampling import ddim
+from .style_batch import Recipe, StyleDraw, StyleScenes
+from .style_front import front_end
+from .style_unet import adapter_layers, layer_names, styling
+
+CONFIG = Path(__file__).parent / "configs" / "style.toml"
+FILE = "style.safetensors"
+HELD, SHEET = 64, 16
+"""Held-out pictures that losses are taken on, and those of them that are painted."""
+
+SHAPE = ("front", "frame", "crop", "width")
+"""Options that go into the adapter's configuration."""
+WEIGHTING = ("product_weight", "snr_gamma", "weight_floor")
+
+
+class StyleTeacher:
+    """The frozen painter, the adapter that learns, and the loss of a draw."""
+
+    def __init__(self, painter: Painter, adapter: StyleAdapter, front: Features, options: Mapping[str, Any]) -> None:
+        self.painter, self.adapter, self.front = painter, adapter, front
+        self.options = options
+        self.texts = Texts(painter)
+        self.regions, self.names = guide_layers(painter.unet), layer_names(painter.unet)
+        self.styled = ExitStack()
+
+    def error(
+        self, draw: StyleDraw, t: Tensor, noise: Tensor, reference: StyleDraw, kept: Mapping[str, Tensor]
+    ) -> Tensor:
+        """Squared error [B,C,h,w] of what the painter says of `draw`, with another draw's references or its own."""
+        painter = self.painter
+        noisy = painter.inputs(painter.diffusion.noisy(draw.clean, noise, t), draw.mask, draw.masked)
+        tokens = self.adapter.encoder(reference.views, self.front)
+        context = self.texts.captions(draw.captions).values
+        # until the next step's: a backward pass with checkpointing runs layers a second time
+        self.styled.close()
+        self.styled.enter_context(styling(self.regions, self.adapter, tokens, kept, draw.background, self.names))
+        output = painter.unet(noisy, t, context).sample
+        return (output - painter.diffusion.target(draw.clean, noise, t)) ** 2
+
+    def losses(self, draw: StyleDraw, generator: torch.Generator) -> dict[str, Tensor]:
+        t = self.painter.diffusion.times(len(draw.clean), generator)
+        noise = torch.randn(draw.clean.shape, generator=generator)
+        error = self.error(draw, t, noise, draw, draw.kept)
+        share = self.options["product_weight"]
+        region = share + (1 - share) * draw.background[:, None]
+        weight = self.painter.diffusion.weight(t, self.options["snr_gamma"], self.options["weight_floor"])
+        return {"loss": ((error * region).mean((1, 2, 3)) * weight).mean(), "error": error.mean().detach()}
+
+    @torch.no_grad()
+    def watched(self, draw: StyleDraw) -> dict[str, float]:
+        """Errors on the background with the true reference, another picture's, and none: the gaps must grow.
+
+        And each group alone. With the same noise and times whenever it is asked.
+        """
+        generator = torch.Generator().manual_seed(0)
+        t = self.painter.diffusion.times(len(draw.clean), generator)
+        noise = torch.randn(draw.clean.shape, generator=generator)
+        rows = len(draw.clean)
+        order = [*range(1, rows), 0]
+        whole = {group: torch.ones(rows) for group in GROUPS}
+        found = {}
+        for name, reference, kept in (
+            ("true", draw, whole),
+            ("shuffled", shuffled(draw, order), whole),
+            ("none", draw, {group: torch.zeros(rows) for group in GROUPS}),
+            *(
+                (f"{group} alone", draw, {g: torch.full((rows,), float(g == group)) for g in GROUPS})
+                for group in GROUPS
+            ),
+        ):
+            error = self.error(draw, t, noise, reference, kept)
+            found[name] = float((error * draw.background[:, None]).mean() / draw.background.mean())
+        self.styled.close()
+        return found
+
+    @torch.no_grad()
+    def paint(self, draw: StyleDraw, kept: Mapping[str, Tensor], steps: int = 20) -> Tensor:
+        """[B,3,H,W] in [0,1], each by its own reference and caption; by the base's own prediction, the velocity."""
+        noise = torch.randn(draw.clean.shape, generator=torch.Generator().manual_seed(1))
+        said, silence = self.texts.captions(draw.captions).values, self.texts.captions([""] * len(noise)).values
+        tokens = self.adapter.encoder(draw.views, self.front)
+        unet = self.painter.unet
+        with styling(self.regions, self.adapter, tokens, kept, draw.background, self.names):
+            latents = ddim(lambda x, t, c: unet(x, t, c).sample, noise, draw.mask, draw.masked, said, silence, steps)
+        return self.painter.coder.decode(latents).clamp(0, 1)
+
+
+def shuffled(draw: StyleDraw, order: Sequence[int]) -> StyleDraw:
+    """The draw with its references in another order."""
+    views = {
+        name: type(view)(view.pictures[list(order)], view.hole[list(order)]) for name, view in vars(draw.views).items()
+    }
+    return StyleDraw(**{**vars(draw), "views": type(draw.views)(**views)})
+
+
+def read_options(options: Mapping[str, Any], where: str) -> tuple[dict[str, Any], dict[str, Any], Recipe]:
+    """The adapter's shape, the loss's weighting and the recipe."""
+    recipe = options.get("recipe", {})
+    known = {*SHAPE, *WEIGHTING, "recipe"}
+    unknown = sorted(set(options) - known) + sorted(set(recipe) - set(Recipe.__dataclass_fields__))
+    missing = sorted(known - set(options))
+    if unknown or missing:
+        raise ProductBackgroundError(f"{where}: unknown options {unknown}, missing {missing}.")
+    return {k: options[k] for k in SHAPE}, {k: options[k] for k in WEIGHTING}, Recipe(**recipe)
+
+
+def teach_style(
+    painter: Painter,
+    records: Sequence[Record],
+    settings: Settings,
+    out: Path,
+    about: dict[str, Any],
+    clip_vision: Path | None = None,
+) -> Path:
+    """Trains to the end, or goes on from where the run in `out` stands; writes the averaged weights. `about`: what the
+    file's metadata say of the data."""
+    shape, weighting, recipe = read_options(settings.options, "The style trainer's settings")
+    front, features = front_end(painter, shape["front"], clip_vision)
+    config = StyleConfig(adapter_layers(painter.unet), features=features, **shape)
+    torch.manual_seed(settings.seed)
+    adapter = StyleAdapter(config)
+    teacher = StyleTeacher(painter, adapter, front, weighting)
+    training, validation = split(records)
+    scenes = StyleScenes(training, painter, config, recipe)
+    plain = Recipe(recipe.side, *(0.0,) * 5, product_caption=1.0, full_caption=0.0)
+    held = StyleScenes(validation, painter, config, plain).of(validation[:HELD], torch.Generator().manual_seed(0))
+    run = Run(out, settings, {"adapter": adapter})
+    target = out / FILE
+
+    def loss_of(generator: torch.Generator) -> dict[str, Tensor]:
+        return teacher.losses(scenes.draw(settings.batch, generator), generator)
+
+    def sample() -> None:
+        run.swap_average()
+        training_facts = {
+            **about, "steps": run.step, "seed": settings.seed, "settings": dict(settings.options),
+            "commit": commit(), "torch": torch.__version__, "licence": "Apache-2.0",
+        }  # fmt: skip
+        save_style(target, adapter, base=painter.family, training=training_facts)
+        monitor(run, teacher, held, out)
+        run.swap_average()
+
+    run.train(loss_of, sample)
+    return target
+
+
+def monitor(run: Run, teacher: StyleTeacher, held: StyleDraw, out: Path) -> None:
+    """Prints and logs the held-out losses and how much is copied; draws a sheet: targets, painted with and without."""
+    watched = teacher.watched(held)
+    some = StyleDraw(**{key: first(value, SHEET) for key, value in vars(held).items()})
+    targets = teacher.painter.coder.decode(some.clean).detach().clamp(0, 1)
+    rows = [targets]
+    if teacher.painter.inpaints and teacher.painter.diffusion.prediction == "v":
+        where = torch.nn.functional.interpolate(some.background[:, None], size=targets.shape[-2:])
+        for name, strength in (("copied", 1.0), ("copied without", 0.0)):
+            kept = {group: torch.full((len(targets),), strength) for group in ("style", "layout")}
+            rows.append(teacher.paint(some, kept))
+            watched[name] = float(copied(rows[-1], targets, where).nanmean())
+    print(f"step {run.step}: " + ", ".join(f"{key} {value:.4f}" for key, value in watched.items()), flush=True)
+    for key, value in watched.items():
+        run.writer.add_scalar(f"held out/{key}", value, run.step)
+    with replacing(out / f"sheet_{run.step:06d}.png") as temporary:
+        save_image(torch.cat(rows), temporary, nrow=len(targets))
+
+
+def first(value: Any, count: int) -> Any:
+    """The first rows of any part of a draw."""
+    if isinstance(value, dict):
+        return {key: part[:count] for key, part in value.items()}
+    if isinstance(value, Tensor | list):
+        return value[:count]
+    views = {name: type(view)(view.pictures[:count], view.hole[:count]) for name, view in vars(value).items()}
+    return type(value)(**views)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m training.train_style", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="run folder; an interrupted run goes on from there")
+    parser.add_argument("--base", type=Path, default=BUNDLED, help="the model that stays frozen")
+    parser.add_argument("--clip-vision", type=Path, help="a CLIP vision tower's folder, for front = clip_vision")
+    parser.add_argument("--config", type=Path, default=CONFIG)
+    options = parser.parse_args(arguments)
+    settings = Settings.read(options.config)
+    records = [record for record in read_records(options.data) if not record.factors.get("negative")]
+    about = {"data": options.data.name, "pictures": len(records), "model": options.base.name}
+    file = teach_style(load_painter(options.base), records, settings, options.out, about, options.clip_vision)
+    print(f"{file}: {file.stat().st_size / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    main()
