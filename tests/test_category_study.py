@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -219,7 +220,7 @@ def study(
     config = {
         "batch": 4, "steps": 2, "learning_rate": 0.1, "warmup": 1, "ema": 0.9, "minutes_between_saves": 1000,
         "options": {"side": SIDE, "vectors": 2, "views": 1, "rank": 2},
-        "study": {"images": [2], "few": ["masked", "unmasked"], "sloppy": 0.06},
+        "study": {"images": [2], "few": ["masked", "unmasked"], "own": ["lora"], "sloppy": 0.06},
         "sweep": {"sizes": [1, 2], "arms": ["masked", "masked_lora"], "steps": 2, "views": 1},
     }  # fmt: skip
     made = Study(
@@ -244,15 +245,12 @@ def test_a_study_trains_examines_reports_and_repeats_nothing(
     lots, exams = lots_and_exams(made)
     assert {exam.arm for exam in exams if exam.on == "swapped"} == set(ARMS)
     assert len(lots) == len({lot.name for lot in lots}) and all(e.lot in lots for e in exams if e.lot)
-    threads = torch.get_num_threads()
-    try:
-        category_study.run(made, workers=1)
-    finally:
-        torch.set_num_threads(threads)
+    category_study.run(made, workers=1)
     monkeypatch.setattr(category_study, "teach", None)  # all is done: nothing is trained or painted again
     monkeypatch.setattr(category_exam, "paint", None)
     category_study.run(made, workers=1)
-    torch.set_num_threads(threads)
+    with pytest.raises(ProductBackgroundError, match="a study with another config"):
+        category_study.run(dataclasses.replace(made, config=made.config | {"steps": 3}), workers=1)
     asked = {exam.on: category_exam.asked_for(made, exam.on) for exam in exams}
     entry = {
         "better": "masked", "than": "unmasked", "on": ["swapped", "images_2", "sloppy"], "metrics": ["right", "twin"],

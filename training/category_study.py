@@ -24,13 +24,14 @@ import torch
 from tqdm import tqdm
 
 from bg_core.errors import ProductBackgroundError
+from bg_core.files import replacing
 
 from .category_exam import asked_for, examine, real_scores
 from .category_lots import CONFIG, Lot, Study, lots_and_exams, records_of
 from .category_plan import Scenes
 from .category_scenes import select
 from .category_table import report
-from .evaluators.frozen import load_evaluators
+from .evaluators.frozen import load_evaluators, sha256
 from .export_run import BUNDLED
 from .latents import kept_latents
 from .painters import load_painter
@@ -70,18 +71,42 @@ def train(study: Study, lot: Lot) -> None:
 
 
 def _work(task: Callable[..., None], study: Study, item: Any) -> None:
-    torch.set_num_threads(1)
     if isinstance(item, Lot):
         task(study, item)
     else:
         task(study, item, read_protocol(), load_evaluators())
 
 
+def check_same(study: Study) -> None:
+    """Raises ProductBackgroundError where the folder holds results of another base, configuration or evaluators."""
+    files = [study.base] if study.base.is_file() else sorted(study.base.rglob("*.safetensors"))
+    what = {
+        "base": [sha256(file) for file in files],
+        "config": study.config,
+        "categories": list(study.categories),
+        "seeds": list(study.seeds),
+        "evaluators": {name: dict(tasks) for name, tasks in read_protocol().evaluators.items()},
+    }
+    what = json.loads(json.dumps(what))
+    file = study.out / "study.json"
+    if not file.is_file():
+        study.out.mkdir(parents=True, exist_ok=True)
+        with replacing(file) as temporary:
+            temporary.write_text(json.dumps(what, indent=1) + "\n")
+        return
+    known = json.loads(file.read_text())
+    if changed := [key for key in what if known.get(key) != what[key]]:
+        raise ProductBackgroundError(
+            f"{study.out} holds a study with another {', '.join(changed)}: results of both can't stand in one table. "
+            "Give a new folder with --out."
+        )
+
+
 def run(study: Study, workers: int) -> None:
     """All lots, then all exams, `workers` at a time with one thread each: runs are many and small."""
     lots, exams = lots_and_exams(study)
     load_evaluators()  # a missing one is told now, not after two hours of training
-    study.out.mkdir(parents=True, exist_ok=True)
+    check_same(study)
     for task, items in ((train, lots), (examine, exams)):
         if workers == 1:
             for item in tqdm(items, desc=task.__name__):
@@ -90,7 +115,8 @@ def run(study: Study, workers: int) -> None:
         # one of each kind before the others, which find the latents that it has computed
         first = list({bool(isinstance(item, Lot) and item.virtual): item for item in reversed(items)}.values())
         rest = [item for item in items if item not in first]
-        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(workers, spawn, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             for some in (first, rest):
                 list(tqdm(pool.map(partial(_work, task, study), some), desc=task.__name__, total=len(some)))
     real_scores(study, load_evaluators())
