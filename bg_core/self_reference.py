@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .region_attention import region_attention
@@ -41,21 +42,33 @@ class SelfGuide:
         return len(self.latents)
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """One layer's keys and values of R references, [R,M,C], and what is added to their logits, [R,1,1,M] or None."""
+
+    k: Tensor
+    v: Tensor
+    hidden: Tensor | None
+
+
 class Recorded:
-    """Keys and values of one guide's reference, by layer, of the step that runs."""
+    """Keys and values of one guide's references, by layer, of the step that runs."""
 
     def __init__(self, guide: SelfGuide) -> None:
         self.guide = guide
-        self.by_layer: dict[LayerName, tuple[Tensor, Tensor]] = {}
-        self._places: dict[tuple[int, int], Tensor] = {}
+        self.by_layer: dict[LayerName, _Kept] = {}
+        self._places: dict[tuple[int, int], tuple[Tensor, Tensor | None]] = {}
 
     def keep(self, layer: LayerName, k: Tensor, v: Tensor, size: tuple[int, int]) -> None:
-        """`k` and `v` [R,h*w,C] of a layer of `size` (h, w), less the places that any reference's product touches."""
-        places = self._places.get(size)
-        if places is None:
-            clear = (region_of(self.guide.hole, *size) == 0).all(0)
-            places = self._places[size] = clear.nonzero()[:, 0].to(k.device)
-        self.by_layer[layer] = k[:, places], v[:, places]
+        """`k` and `v` [R,h*w,C] of a layer of `size` (h, w), less the places that the reference's product touches."""
+        if size not in self._places:
+            clear = region_of(self.guide.hole, *size) == 0
+            some = clear.any(0)
+            own = clear[:, some]
+            hidden = None if bool(own.all()) else torch.where(own, 0.0, -torch.inf)[:, None, None].to(k)
+            self._places[size] = some.nonzero()[:, 0].to(k.device), hidden
+        places, hidden = self._places[size]
+        self.by_layer[layer] = _Kept(k[:, places], v[:, places], hidden)
 
 
 def added(
@@ -71,8 +84,12 @@ def added(
         q, k, v = (t[span.start : span.stop] for t in qkv)
         plain = region_attention(q, k, v, heads)
         for of, region in zip(recorded, place.regions, strict=True):
-            k_ref, v_ref = (_for_rows(t, len(q)) for t in of.by_layer[layer])
-            joint = region_attention(q, torch.cat([k, k_ref], 1), torch.cat([v, v_ref], 1), heads)
+            kept = of.by_layer[layer]
+            k_ref, v_ref = (_for_rows(t, len(q)) for t in (kept.k, kept.v))
+            bias = None
+            if kept.hidden is not None:
+                bias = _for_rows(F.pad(kept.hidden, (k.shape[1], 0)), len(q))
+            joint = region_attention(q, torch.cat([k, k_ref], 1), torch.cat([v, v_ref], 1), heads, bias)
             change = (joint - plain) * of.guide.strength
             total = total + (change if region is None else change * region).to(total.dtype)
         return total
@@ -81,4 +98,4 @@ def added(
 
 
 def _for_rows(tensor: Tensor, rows: int) -> Tensor:
-    return tensor.repeat(rows // len(tensor), 1, 1)
+    return tensor.repeat(rows // len(tensor), *(1,) * (tensor.ndim - 1))

@@ -57,6 +57,10 @@ class Views:
     layout: View
     elements: View
 
+    def to(self, device: torch.device) -> Views:
+        views = (self.style, self.layout, self.elements)
+        return Views(*(View(view.pictures.to(device), view.hole.to(device)) for view in views))
+
 
 def cleared(
     pictures: Tensor, masks: Tensor | None, height: int, width: int, radius: float = RADIUS

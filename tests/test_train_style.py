@@ -35,6 +35,7 @@ front = "latents"
 frame = 64
 crop = 24
 width = 32
+parts = 2
 product_weight = 0.3
 snr_gamma = 5.0
 weight_floor = 0.2
@@ -107,10 +108,8 @@ def test_groups_that_are_dropped_change_nothing(painter: Painter, data: Path) ->
     )
     watched = teacher.watched(draw)
     bare = teacher.error(draw, torch.tensor([9] * 4), draw.clean, draw, dict.fromkeys(GROUPS, torch.zeros(4)))
-    teacher.styled.close()
     other = train_style.shuffled(draw, [1, 2, 3, 0])
     again = teacher.error(draw, torch.tensor([9] * 4), draw.clean, other, dict.fromkeys(GROUPS, torch.zeros(4)))
-    teacher.styled.close()
     assert torch.equal(bare, again)
     assert watched["true"] != watched["none"] and watched["true"] != watched["shuffled"]
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import get_ident
 from typing import Any, Literal
 
 import torch
@@ -45,7 +46,8 @@ class Regions:
     members: Tensor | None = None
     shares: list[Tensor] | None = None
     kept: dict[int, tuple[Tensor, Tensor, Tensor]] | None = None
-    added: Added | None = None
+    added: dict[int, Added] = field(default_factory=dict)
+    """By the thread that runs the UNet: halves of a batch on cores of their own have references of their own."""
 
     @contextmanager
     def guiding(
@@ -108,8 +110,9 @@ class RegionProcessor:
         q = attn.to_q(hidden_states)
         k, v = self._projected(attn, encoder_hidden_states)
         out = self._attention(q, k, v, attn.heads)
-        if self.regions.added is not None:
-            out = self.regions.added(self.name, q, out, attn.heads)
+        added = self.regions.added.get(get_ident())
+        if added is not None:
+            out = added(self.name, q, out, attn.heads)
         return attn.to_out[1](attn.to_out[0](out))
 
     def _attention(self, q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:

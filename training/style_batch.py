@@ -88,15 +88,17 @@ class StyleScenes:
         kept = torch.rand(n, len(GROUPS), generator=generator) >= recipe.drop_group
         kept &= torch.rand(n, 1, generator=generator) >= recipe.drop_all
         background = 1 - products
+        device = next(self.painter.unet.parameters()).device
         with torch.no_grad():
-            clean, masked = self.painter.coder.encode(torch.cat([target, grey_out(target, background)])).chunk(2)
+            pair = torch.cat([target, grey_out(target, background)]).to(device)
+            clean, masked = self.painter.coder.encode(pair).chunk(2)
         height, width = clean.shape[-2:]
         return StyleDraw(
             clean,
             masked,
-            mask_channel(background, height, width),
-            region_of(background[:, 0], height, width).unflatten(1, (height, width)),
-            self._views(pictures, target, products, generator),
+            mask_channel(background, height, width).to(device),
+            region_of(background[:, 0], height, width).unflatten(1, (height, width)).to(device),
+            self._views(pictures, target, products, generator).to(device),
             {group: kept[:, i].float() for i, group in enumerate(GROUPS)},
             captions,
         )

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -87,8 +88,9 @@ def styling(
         total = out[:rows] + region * attend(q[:rows], keys[name], where, heads)
         return total if len(out) == rows else torch.cat([total, out[rows:]])
 
-    before, regions.added = regions.added, added
+    thread = get_ident()
+    regions.added[thread] = added
     try:
         yield
     finally:
-        regions.added = before
+        del regions.added[thread]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +42,7 @@ HELD, SHEET = 64, 16
 SHAPE = ("front", "frame", "crop", "width")
 """Options that go into the adapter's configuration."""
 WEIGHTING = ("product_weight", "snr_gamma", "weight_floor")
+PARTS = "parts"
 
 
 class StyleTeacher:
@@ -53,7 +53,6 @@ class StyleTeacher:
         self.options = options
         self.texts = Texts(painter)
         self.regions, self.names = guide_layers(painter.unet), layer_names(painter.unet)
-        self.styled = ExitStack()
 
     def error(
         self, draw: StyleDraw, t: Tensor, noise: Tensor, reference: StyleDraw, kept: Mapping[str, Tensor]
@@ -63,15 +62,13 @@ class StyleTeacher:
         noisy = painter.inputs(painter.diffusion.noisy(draw.clean, noise, t), draw.mask, draw.masked)
         tokens = self.adapter.encoder(reference.views, self.front)
         context = self.texts.captions(draw.captions).values
-        # until the next step's: a backward pass with checkpointing runs layers a second time
-        self.styled.close()
-        self.styled.enter_context(styling(self.regions, self.adapter, tokens, kept, draw.background, self.names))
-        output = painter.unet(noisy, t, context).sample
+        with styling(self.regions, self.adapter, tokens, kept, draw.background, self.names):
+            output = painter.unet(noisy, t, context).sample
         return (output - painter.diffusion.target(draw.clean, noise, t)) ** 2
 
     def losses(self, draw: StyleDraw, generator: torch.Generator) -> dict[str, Tensor]:
-        t = self.painter.diffusion.times(len(draw.clean), generator)
-        noise = torch.randn(draw.clean.shape, generator=generator)
+        t = self.painter.diffusion.times(len(draw.clean), generator).to(draw.clean.device)
+        noise = torch.randn(draw.clean.shape, generator=generator).to(draw.clean)
         error = self.error(draw, t, noise, draw, draw.kept)
         share = self.options["product_weight"]
         region = share + (1 - share) * draw.background[:, None]
@@ -85,8 +82,8 @@ class StyleTeacher:
         And each group alone. With the same noise and times whenever it is asked.
         """
         generator = torch.Generator().manual_seed(0)
-        t = self.painter.diffusion.times(len(draw.clean), generator)
-        noise = torch.randn(draw.clean.shape, generator=generator)
+        t = self.painter.diffusion.times(len(draw.clean), generator).to(draw.clean.device)
+        noise = torch.randn(draw.clean.shape, generator=generator).to(draw.clean)
         rows = len(draw.clean)
         order = [*range(1, rows), 0]
         whole = {group: torch.ones(rows) for group in GROUPS}
@@ -102,13 +99,12 @@ class StyleTeacher:
         ):
             error = self.error(draw, t, noise, reference, kept)
             found[name] = float((error * draw.background[:, None]).mean() / draw.background.mean())
-        self.styled.close()
         return found
 
     @torch.no_grad()
     def paint(self, draw: StyleDraw, kept: Mapping[str, Tensor], steps: int = 20) -> Tensor:
         """[B,3,H,W] in [0,1], each by its own reference and caption; by the base's own prediction, the velocity."""
-        noise = torch.randn(draw.clean.shape, generator=torch.Generator().manual_seed(1))
+        noise = torch.randn(draw.clean.shape, generator=torch.Generator().manual_seed(1)).to(draw.clean)
         said, silence = self.texts.captions(draw.captions).values, self.texts.captions([""] * len(noise)).values
         tokens = self.adapter.encoder(draw.views, self.front)
         unet = self.painter.unet
@@ -128,7 +124,7 @@ def shuffled(draw: StyleDraw, order: Sequence[int]) -> StyleDraw:
 def read_options(options: Mapping[str, Any], where: str) -> tuple[dict[str, Any], dict[str, Any], Recipe]:
     """The adapter's shape, the loss's weighting and the recipe."""
     recipe = options.get("recipe", {})
-    known = {*SHAPE, *WEIGHTING, "recipe"}
+    known = {*SHAPE, *WEIGHTING, PARTS, "recipe"}
     unknown = sorted(set(options) - known) + sorted(set(recipe) - set(Recipe.__dataclass_fields__))
     missing = sorted(known - set(options))
     if unknown or missing:
@@ -150,17 +146,17 @@ def teach_style(
     front, features = front_end(painter, shape["front"], clip_vision)
     config = StyleConfig(adapter_layers(painter.unet), features=features, **shape)
     torch.manual_seed(settings.seed)
-    adapter = StyleAdapter(config)
+    adapter = StyleAdapter(config).to(next(painter.unet.parameters()).device)
     teacher = StyleTeacher(painter, adapter, front, weighting)
     training, validation = split(records)
     scenes = StyleScenes(training, painter, config, recipe)
     plain = Recipe(recipe.side, *(0.0,) * 5, product_caption=1.0, full_caption=0.0)
     held = StyleScenes(validation, painter, config, plain).of(validation[:HELD], torch.Generator().manual_seed(0))
-    run = Run(out, settings, {"adapter": adapter})
+    run, parts = Run(out, settings, {"adapter": adapter}), int(settings.options[PARTS])
     target = out / FILE
 
     def loss_of(generator: torch.Generator) -> dict[str, Tensor]:
-        return teacher.losses(scenes.draw(settings.batch, generator), generator)
+        return teacher.losses(scenes.draw(settings.batch // parts, generator), generator)
 
     def sample() -> None:
         run.swap_average()
@@ -172,7 +168,7 @@ def teach_style(
         monitor(run, teacher, held, out)
         run.swap_average()
 
-    run.train(loss_of, sample)
+    run.train(loss_of, sample, parts)
     return target
 
 
@@ -180,13 +176,13 @@ def monitor(run: Run, teacher: StyleTeacher, held: StyleDraw, out: Path) -> None
     """Prints and logs the held-out losses and how much is copied; draws a sheet: targets, painted with and without."""
     watched = teacher.watched(held)
     some = StyleDraw(**{key: first(value, SHEET) for key, value in vars(held).items()})
-    targets = teacher.painter.coder.decode(some.clean).detach().clamp(0, 1)
+    targets = teacher.painter.coder.decode(some.clean).detach().clamp(0, 1).cpu()
     rows = [targets]
     if teacher.painter.inpaints and teacher.painter.diffusion.prediction == "v":
-        where = torch.nn.functional.interpolate(some.background[:, None], size=targets.shape[-2:])
+        where = torch.nn.functional.interpolate(some.background[:, None].cpu(), size=targets.shape[-2:])
         for name, strength in (("copied", 1.0), ("copied without", 0.0)):
             kept = {group: torch.full((len(targets),), strength) for group in ("style", "layout")}
-            rows.append(teacher.paint(some, kept))
+            rows.append(teacher.paint(some, kept).cpu())
             watched[name] = float(copied(rows[-1], targets, where).nanmean())
     print(f"step {run.step}: " + ", ".join(f"{key} {value:.4f}" for key, value in watched.items()), flush=True)
     for key, value in watched.items():
@@ -216,7 +212,11 @@ def main(arguments: list[str] | None = None) -> None:
     settings = Settings.read(options.config)
     records = [record for record in read_records(options.data) if not record.factors.get("negative")]
     about = {"data": options.data.name, "pictures": len(records), "model": options.base.name}
-    file = teach_style(load_painter(options.base), records, settings, options.out, about, options.clip_vision)
+    painter = load_painter(options.base)
+    for module in (painter.unet, painter.text, painter.coder):
+        if isinstance(module, torch.nn.Module):
+            module.to("cuda" if torch.cuda.is_available() else "cpu")
+    file = teach_style(painter, records, settings, options.out, about, options.clip_vision)
     print(f"{file}: {file.stat().st_size / 1e6:.2f} MB")
 
 

@@ -4,9 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..metrics.intervals import Figure
-from . import base, category, ladder
+from . import base, category, ladder, style
 
 Suite = Callable[[Path, int | None, Path | None], dict[str, Figure]]
 """(data set, number of pictures or None for all, folder for sheets or None) -> figures by key."""
 
-SUITES: dict[str, Suite] = {"base": base.measure, "category": category.measure, "ladder": ladder.measure}
+SUITES: dict[str, Suite] = {
+    "base": base.measure,
+    "category": category.measure,
+    "ladder": ladder.measure,
+    "style": style.measure,
+}

@@ -1,0 +1,187 @@
+"""Suite `style`: the bundled style weights on the bundled base, on held-out pairs of one style."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torchvision.utils import save_image
+
+from bg_core.errors import ProductBackgroundError
+from bg_core.files import replacing
+from bg_core.style_config import load_style
+
+from ..category_paint import Subjects
+from ..category_plan import ARMS
+from ..category_prompts import Texts
+from ..category_stage import Stage
+from ..data import Pair, Record, load_masks, load_pictures, read_pairs, read_records
+from ..evaluators.examples import CLASSES, painted
+from ..evaluators.frozen import Evaluator, load_evaluators
+from ..export_run import BUNDLED
+from ..metrics.decisions import hits
+from ..metrics.intervals import Figure, bootstrap, mean
+from ..painters import Painter, load_painter
+from ..protocol import Protocol, read_protocol
+from ..style_batch import product_caption
+from ..style_front import front_end
+from ..style_paint import STYLE_ARMS, References, StyleBrush, paint_in_style
+from .category import MODELS, bundled_brush
+from .category import WEIGHTS as CATEGORY_WEIGHTS
+from .style_exam import Painted, StyleJudge, pixel_figures
+
+WEIGHTS = MODELS / "style_weights" / "product_background_demo.safetensors"
+"""The bundled style weights, those of `training.train_style`."""
+
+REFERENCES, PRODUCTS, WORST = 16, 6, 32
+CURVE = (0.25, 0.5, 0.75, 1.0)
+
+
+def measure(root: Path, limit: int | None = None, sheets: Path | None = None) -> dict[str, Figure]:
+    """All figures of the suite on the pairs of a data set: of its generic half, and of its bound half where identifiers
+    are bundled."""
+    protocol, evaluators = read_protocol(), load_evaluators()
+    records = [record for record in read_records(root) if not record.factors.get("negative")]
+    pairs = read_pairs(root, records)
+    generic, bound = (
+        [p for p in pairs if p.picture.factors.get("half") == half][:limit] for half in ("generic", "bound")
+    )
+    if len({pair.picture.category for pair in generic}) < 2:
+        raise ProductBackgroundError(
+            f"{root}: expected pairs of the generic half, of at least two categories; found {len(generic)}. Render "
+            "some: python -m training.render --pairs --seed-range 300000:300480 --held-out --out DIR."
+        )
+    brush = bundled_style(load_painter(BUNDLED), WEIGHTS)
+    exam = paint_all(brush, generic, protocol)
+    figures: dict[str, Figure] = {}
+    judges = [StyleJudge(evaluator, exam, protocol) for evaluator in evaluators]
+    for alternatives in zip(*(judge.groups() for judge in judges), strict=True):
+        # a bar counts the worse of the evaluators
+        figures |= min(alternatives, key=lambda judged: judged.merit).figures
+    figures |= pixel_figures(exam, protocol)
+    if bound and CATEGORY_WEIGHTS.is_file():
+        figures |= with_categories(bundled_style(load_painter(BUNDLED), WEIGHTS), bound, evaluators, protocol)
+    if sheets is not None:
+        draw_sheets(brush, exam, judges[0], protocol, sheets)
+    return figures
+
+
+def bundled_style(painter: Painter, file: Path) -> StyleBrush:
+    header, adapter = load_style(file)
+    if header.base != painter.family:
+        raise ProductBackgroundError(f"{file} fits the base {header.base!r}. The base in use is {painter.family!r}.")
+    front, _ = front_end(painter, adapter.config.front, None)
+    return StyleBrush(painter, adapter, front)
+
+
+def references_of(records: Sequence[Record]) -> References:
+    return References(load_pictures(records), load_masks(records))
+
+
+def paint_all(brush: StyleBrush, pairs: Sequence[Pair], protocol: Protocol) -> Painted:
+    """Every arm around every pair's product, in the style of its reference."""
+    own, theirs = [pair.picture for pair in pairs], [pair.reference for pair in pairs]
+    pictures, masks = load_pictures(own), load_masks(own)
+    subjects, references = Subjects.of(brush.painter, pictures, masks), references_of(theirs)
+    texts = Texts(brush.painter)
+    empty = texts.captions([""]).values
+    arms = {}
+    for name, arm in STYLE_ARMS.items():
+        said = [record.caption if arm.words else product_caption(record) for record in own]
+        arms[name] = paint_in_style(
+            brush, arm, subjects, references, lambda rows, said=said: texts.captions([said[i] for i in rows]), empty,
+            protocol,
+        )  # fmt: skip
+    return Painted(
+        pairs,
+        masks,
+        arms,
+        painted(pictures, masks, brush.painter.coder),
+        pictures,
+        painted(references.pictures, references.masks, brush.painter.coder),
+        references.masks,
+    )
+
+
+def with_categories(
+    brush: StyleBrush, pairs: Sequence[Pair], evaluators: Sequence[Evaluator], protocol: Protocol
+) -> dict[str, Figure]:
+    """Identifier and reference together: `accuracy_with_reference`, another scene of the same category, and without.
+
+    `accuracy_across_S`: the reference is of another category, at strength S percent; no bar.
+    """
+    identifiers = bundled_brush(brush.painter, CATEGORY_WEIGHTS)
+    records = [p.picture for p in pairs if p.picture.category in identifiers.vectors]
+    others = {pair.picture.name: pair.reference for pair in pairs}
+    stage = Stage.of(brush.painter, records)
+    wishes, empty = stage.wishes("own"), identifiers.texts.captions([""]).values
+    same = references_of([_same_category(record, others, records) for record in records])
+    other = references_of([records[i] for i in stage.partner])
+    runs = {"accuracy_without_reference": (same, "without", 1.0), "accuracy_with_reference": (same, "ours", 1.0)}
+    runs |= {f"accuracy_across_{round(100 * s)}": (other, "ours", s) for s in CURVE}
+    hidden = stage.subjects.masks[stage.partner]
+    wanted = torch.tensor([CLASSES["category"].index(record.category) for record in records])
+    figures = {}
+    for key, (references, arm, strength) in runs.items():
+        pictures = paint_in_style(
+            brush, STYLE_ARMS[arm], stage.subjects, references,
+            lambda rows: identifiers.context(ARMS["masked"], [wishes[i] for i in rows]), empty, protocol,
+            strength=strength,
+        )  # fmt: skip
+        given = [e.scene(pictures, stage.subjects.masks, hidden)["category"] for e in evaluators]
+        categories = stage.categories("own")
+        found = [bootstrap(mean(hits(logits, wanted)), categories, protocol.replicates, protocol.bootstrap_seed)
+                 for logits in given]  # fmt: skip
+        figures[key] = min(found, key=lambda figure: figure.value)
+    return figures
+
+
+def _same_category(record: Record, pairs: dict[str, Record], records: Sequence[Record]) -> Record:
+    """The record's reference if it is of its category; else another scene of it, or the reference after all."""
+    reference = pairs[record.name]
+    if reference.category == record.category:
+        return reference
+    return next((r for r in records if r.category == record.category and r.name != record.name), reference)
+
+
+def draw_sheets(brush: StyleBrush, exam: Painted, judge: StyleJudge, protocol: Protocol, folder: Path) -> None:
+    """`references.png`: the first references (top row) by the first products, noise fixed; and the worst by metric."""
+    folder.mkdir(parents=True, exist_ok=True)
+    sheets: dict[str, tuple[Tensor, int]] = {"references": grid(brush, exam, protocol)}
+    sheets["pictures"] = exam.arms["ours"][:256], 16
+    worst = {
+        "retrieval": judge.found["style"] - judge.found["real"],
+        "twin": -judge.evaluator.twin(exam.arms["ours"], exam.masks).double(),
+        "extension": -judge.evaluator.extension(exam.arms["ours"], exam.masks).double(),
+    }
+    for name, merit in worst.items():
+        rows = merit.argsort(stable=True)[:WORST]
+        # each beside its reference
+        sheets[f"worst_{name}"] = torch.stack([exam.reference[rows], exam.arms["ours"][rows]], 1).flatten(0, 1), 8
+    for name, (images, columns) in sheets.items():
+        with replacing(folder / f"{name}.png") as temporary:
+            save_image(images.float() / 255, temporary, nrow=columns)
+
+
+def grid(brush: StyleBrush, exam: Painted, protocol: Protocol) -> tuple[Tensor, int]:
+    """References above, a row of pictures for each of the first products of different categories; nothing picked."""
+    count = min(REFERENCES, len(exam.pairs))
+    categories = exam.categories
+    rows = [i for i, name in enumerate(categories) if categories.index(name) == i][:PRODUCTS]
+    references = References(exam.reference, exam.reference_masks).chosen(range(count))
+    subjects = Subjects.of(brush.painter, exam.originals, exam.masks)
+    texts = Texts(brush.painter)
+    out = [exam.reference[:count]]
+    for row in rows:
+        said = texts.captions([product_caption(exam.pairs[row].picture)])
+        # each picture is number 0 of its own run, so all have the same noise
+        out += [
+            paint_in_style(
+                brush, STYLE_ARMS["ours"], subjects.chosen([row]), references.chosen([i]), lambda rows, said=said: said,
+                texts.captions([""]).values, protocol,
+            )
+            for i in range(count)
+        ]  # fmt: skip
+    return torch.cat(out), count
