@@ -30,7 +30,7 @@ def encode_tokens(
     clear, hole = cleared(pictures, masks, config.frame, config.frame)
     comfy.model_management.load_models_gpu([weights.patcher])
     device = weights.patcher.load_device
-    views = standard_views(clear, hole, config)
+    views = standard_views(clear, hole, config).to(device)
 
     def on_device(view: Tensor, of: Tensor) -> Tensor:
         return features(view, of).to(device, torch.float32)

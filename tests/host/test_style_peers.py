@@ -1,0 +1,205 @@
+"""Style references beside what else users hang on a model: order doesn't matter, and nobody's work is lost."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from product_background.bg_core.errors import ProductBackgroundError
+
+from tests.host.test_attention_peers import deep_shrink, free_u, lora
+
+TOLERANCE = 1e-4
+MATTERS = 1e-2
+PLACES = [5, 6, 7]
+
+Patch = Callable[[Any], Any]
+
+
+@pytest.fixture(scope="module")
+def lab(comfyui: Path) -> ModuleType:
+    from tests.host import attention_lab
+
+    return attention_lab
+
+
+@pytest.fixture(scope="module")
+def styles(lab: ModuleType) -> ModuleType:
+    from tests.host import style_lab
+
+    return style_lab
+
+
+@pytest.fixture(scope="module")
+def peers(lab: ModuleType) -> ModuleType:
+    from tests.host import attention_peers
+
+    return attention_peers
+
+
+@pytest.fixture(scope="module")
+def model(lab: ModuleType) -> Any:
+    return lab.new_model()
+
+
+def compare(lab: ModuleType, styles: ModuleType, model: Any, peer: Patch, batch: int = 1) -> None:
+    """The peer before and after our node, and both against the definition with the peer on it."""
+    texts, reference = [lab.conditioning(1), lab.conditioning(2)], styles.Reference(model, lab.soft_mask())
+    alone, before, after = (
+        lab.predictions(m, texts, batch=batch)
+        for m in (peer(model), reference.styled(peer(model)), peer(reference.styled(model)))
+    )
+    # patches in the slots are the peer's own first: the definition stands around them
+    expected = lab.predictions(styles.by_definition(peer(model), styles.on_positive(reference)), texts, batch=batch)
+    for side in (0, 1):
+        assert torch.equal(before[side], after[side])
+        assert lab.difference(before[side], expected[side]) < TOLERANCE
+    assert lab.difference(alone[0], expected[0]) > MATTERS, "our node does nothing here"
+
+
+@pytest.mark.parametrize("peer", [lora, free_u, deep_shrink], ids=lambda peer: peer.__name__)
+def test_stock_nodes_before_and_after(lab: ModuleType, styles: ModuleType, model: Any, peer: Patch) -> None:
+    compare(lab, styles, model, peer)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("which", ["stand-in", "real"])
+def test_ipadapter_in_both_orders(
+    lab: ModuleType, styles: ModuleType, peers: ModuleType, model: Any, which: str, batch: int
+) -> None:
+    if which == "real" and peers.IPADAPTER not in os.environ:
+        pytest.skip(f"{peers.IPADAPTER} names no checkout of IPAdapter_plus")
+    apply = peers.stand_in_ipadapter if which == "stand-in" else peers.real_ipadapter
+    adapter = peers.ImageAdapter(model.model.diffusion_model, lab.WIDTH)
+    compare(lab, styles, model, lambda m: apply(m, adapter, 0.7), batch)
+
+
+def test_perturbed_attention_guidance(lab: ModuleType, styles: ModuleType, model: Any) -> None:
+    """It runs the positive a second time from inside a step; the reference acts there, too."""
+    from comfy_extras.nodes_pag import PerturbedAttentionGuidance
+
+    def pag(model: Any) -> Any:
+        return PerturbedAttentionGuidance.execute(model, 3.0).args[0]
+
+    positive, negative, reference = lab.conditioning(1), lab.conditioning(2), styles.Reference(model, lab.soft_mask())
+    defined = styles.by_definition(model, styles.on_positive(reference))
+    before, after, expected, stock = (
+        lab.sample(m, positive, negative)
+        for m in (reference.styled(pag(model)), pag(reference.styled(model)), pag(defined), pag(model))
+    )
+    assert torch.equal(before, after)
+    assert lab.difference(stock, expected) > 10 * TOLERANCE
+    assert lab.difference(before, expected) < 10 * TOLERANCE
+
+
+def test_attention_couple_is_refused_by_name(
+    lab: ModuleType, styles: ModuleType, peers: ModuleType, model: Any
+) -> None:
+    masks = torch.cat([lab.left_half(), 1 - lab.left_half()])
+    coupled = peers.stand_in_couple(styles.Reference(model).styled(model), [lab.conditioning(3)[0][0]], masks)
+    with pytest.raises(ProductBackgroundError, match=r"Apply Style Reference expected 2 rows.*couple \(PPM"):
+        lab.predictions(coupled, [lab.conditioning(1), lab.conditioning(2)])
+
+
+def test_negpip_is_lived_with(lab: ModuleType, styles: ModuleType, peers: ModuleType, model: Any) -> None:
+    """It changes the text's keys, which no reference reads."""
+    positive = lab.conditioning(1)
+    doubled = [[positive[0][0].repeat_interleave(2, 1), positive[0][1]]]
+    reference, negative = styles.Reference(model), lab.conditioning(2, length=154)
+    ours = lab.predictions(reference.styled(peers.stand_in_negpip(model)), [doubled, negative])[0]
+    plain = lab.predictions(peers.stand_in_negpip(model), [doubled, negative])[0]
+    assert lab.difference(ours, plain) > MATTERS
+
+
+def test_tiled_diffusion_is_refused_by_name(lab: ModuleType, styles: ModuleType, model: Any) -> None:
+    def tiles(apply: Any, call: dict[str, Any]) -> Any:
+        halves = [apply(part, call["timestep"], **call["c"]) for part in call["input"].chunk(2, dim=2)]
+        return torch.cat(halves, 2)
+
+    tiled = styles.Reference(model).styled(model)
+    tiled.set_model_unet_function_wrapper(tiles)
+    with pytest.raises(ProductBackgroundError, match=r"Apply Style Reference expected.*tiled diffusion"):
+        lab.predictions(tiled, [lab.conditioning(1), lab.conditioning(2)])
+
+
+def test_another_attention_function_is_used(lab: ModuleType, styles: ModuleType, model: Any) -> None:
+    def override(function: Any, q: Any, k: Any, v: Any, heads: int, mask: Any = None, **kwargs: Any) -> Any:
+        assert mask is None
+        return function(q, k, v, heads, **kwargs) * 1.5
+
+    def selected(model: Any) -> Any:
+        patched = model.clone()
+        patched.model_options["transformer_options"]["optimized_attention_override"] = override
+        return patched
+
+    texts, reference = [lab.conditioning(1), lab.conditioning(2)], styles.Reference(model)
+    before, after, alone = (
+        lab.predictions(m, texts)
+        for m in (reference.styled(selected(model)), selected(reference.styled(model)), selected(model))
+    )
+    assert torch.equal(before[0], after[0])
+    assert lab.difference(before[0], alone[0]) > MATTERS
+    assert lab.difference(before[1], alone[1]) < TOLERANCE
+
+
+def test_partly_offloaded_model(
+    lab: ModuleType, styles: ModuleType, model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import comfy.model_management
+
+    texts, reference = [lab.conditioning(1), lab.conditioning(2)], styles.Reference(model)
+    expected = lab.predictions(lora(reference.styled(model)), texts)[0]
+    fresh = lab.new_model()
+    offloaded = lora(reference.styled(fresh))
+    offloaded.load(torch.device("cpu"), lowvram_model_memory=fresh.model_size() // 2)
+    monkeypatch.setattr(comfy.model_management, "load_models_gpu", lambda *args, **kwargs: None)
+    assert lab.difference(lab.predictions(offloaded, texts)[0], expected) < TOLERANCE
+
+
+def test_half_precision(lab: ModuleType, styles: ModuleType, model: Any) -> None:
+    texts, reference = [lab.conditioning(1), lab.conditioning(2)], styles.Reference(model, lab.soft_mask())
+    exact, stock = lab.predictions(reference.styled(model), texts)[0], lab.predictions(model, texts)[0]
+    cast, plain = reference.styled(model), model.clone()
+    for patched in (cast, plain):
+        patched.set_model_compute_dtype(torch.bfloat16)
+    ours, theirs = lab.predictions(cast, texts)[0], lab.predictions(plain, texts)[0]
+    noise = float((theirs - stock).std())
+    assert noise > 0, "the precision is the same"
+    assert float((ours - exact).std()) < 2 * noise
+    lab.predictions(model, texts)  # moves the weights' precision back for the tests after this one
+
+
+def test_compiled_model_is_compiled_once(lab: ModuleType, styles: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    import comfy.ldm.modules.attention as attention
+    from comfy_api.torch_helpers import set_torch_compile_wrapper
+    from product_background.nodes import guided_attention
+
+    for module in (attention, guided_attention):
+        monkeypatch.setattr(module, "optimized_attention", attention.attention_pytorch)
+    model, compiled = lab.new_model(**lab.FEW_LAYERS), list[int]()
+
+    def count(graph: Any, inputs: Any) -> Any:
+        compiled.append(1)
+        return graph.forward
+
+    def with_compile(model: Any) -> Any:
+        patched = model.clone()
+        set_torch_compile_wrapper(patched, backend=count, fullgraph=True)
+        return patched
+
+    positive, negative = lab.conditioning(1, *PLACES), lab.conditioning(2)
+    reference, mask = styles.Reference(model, lab.left_half()), lab.left_half()
+    expected = lab.sample(lab.guided(reference.styled(model), mask), positive, negative, steps=3)
+    for made in (with_compile(lab.guided(reference.styled(model), mask)),
+                 reference.styled(lab.guided(with_compile(model), mask))):  # fmt: skip
+        torch._dynamo.reset()
+        compiled.clear()
+        ours = lab.sample(made, positive, negative, steps=3)
+        assert lab.difference(ours, expected) < TOLERANCE
+        assert len(compiled) == 1
+    torch._dynamo.reset()
