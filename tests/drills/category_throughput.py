@@ -75,7 +75,7 @@ def make_model(folder: Path, full: bool) -> None:
         text_encoder=CLIPTextModel(CLIPTextConfig(**SD15_TEXT)),
         tokenizer=CLIPTokenizer.from_pretrained(str(tokenizer_folder())),
         unet=UNet2DConditionModel(**unet),
-        scheduler=DDPMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012),
+        scheduler=DDPMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, clip_sample=False),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
