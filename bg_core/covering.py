@@ -22,9 +22,10 @@ def boxes(mask: Tensor) -> Tensor:
 
 
 def dilated(mask: Tensor, radius: float) -> Tensor:
-    """`mask` grown by `radius`, a share of the frame, in all directions."""
+    """`mask` grown by `radius`, a share of the frame, to a square about each pixel."""
     pixels = round(radius * mask.shape[-1])
-    return F.max_pool2d(mask, 2 * pixels + 1, 1, pixels)
+    rows = F.max_pool2d(mask, (2 * pixels + 1, 1), 1, (pixels, 0))  # one direction after the other: a tenth of the work
+    return F.max_pool2d(rows, (1, 2 * pixels + 1), 1, (0, pixels))
 
 
 def shadow_strip(mask: Tensor) -> Tensor:
