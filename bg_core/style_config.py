@@ -42,6 +42,8 @@ class StyleConfig:
     front: str = LATENTS
     features: int = 16
     """Channels of the front end: the VAE's latents, or the hidden width of the CLIP vision tower."""
+    latent_scale: float = 1.0
+    """What a VAE's latents are multiplied by before the UNet sees them; references are read in the UNet's units."""
 
     frame: int = 128
     """The whole reference is looked at in a square of this side; another shape is stretched to it."""
@@ -77,6 +79,8 @@ class StyleConfig:
                 f"Bad style configuration. frame {self.frame} and crop {self.crop} must be multiples of {cell} pixels, "
                 f"width {self.width} of the {self.heads} heads."
             )
+        if not 0 < self.latent_scale < LIMIT:
+            raise ProductBackgroundError(f"Bad style configuration. latent_scale is {self.latent_scale}.")
         if not (0 < self.crop_share <= 0.5 and 0 < self.element_share <= 0.5):
             raise ProductBackgroundError("Bad style configuration. A crop's share of the frame lies in 0..0.5.")
 

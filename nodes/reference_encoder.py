@@ -61,7 +61,7 @@ def _front(config: StyleConfig, weights: StyleWeights, vae: Any, clip_vision: An
         return clip_features(lambda pixels, kept: _clip_states(tower, pixels, kept))
     coder = _given(vae, "vae", weights.name)
     _check(config, weights, coder.latent_channels, "VAE", "latent channels")
-    return latent_features(lambda view: _latents(coder, view))
+    return latent_features(lambda view: _latents(coder, view) * config.latent_scale)
 
 
 def _given(network: Any, name: str, what: str) -> Any:

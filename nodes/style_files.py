@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,10 +33,15 @@ class StyleWeights:
 
 def load_style_weights(name: str) -> StyleWeights:
     """A file by the name that the folder lists; refuses others with a message."""
-    header, adapter = load_style(FOLDER.open(name).path)
+    return style_weights(FOLDER.open(name).path)
+
+
+def style_weights(path: str | os.PathLike[str]) -> StyleWeights:
+    """A file by its path."""
+    header, adapter = load_style(path)
     patcher = comfy.model_patcher.ModelPatcher(
         adapter,
         load_device=comfy.model_management.get_torch_device(),
         offload_device=comfy.model_management.unet_offload_device(),
     )
-    return StyleWeights(name, header.base, patcher)
+    return StyleWeights(header.path.name, header.base, patcher)

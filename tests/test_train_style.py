@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ from bg_core.style_adapter import StyleAdapter
 from bg_core.style_config import GROUPS, StyleConfig, load_style
 from bg_core.style_encoder import Tokens
 from bg_core.style_plan import StyledChunk, StyleGuide, StylePlan
+from tests.test_painters import FULL_SIZE, random_checkpoint
 from training import train_style
 from training.attention import guide_layers
 from training.data import read_records
@@ -40,7 +42,7 @@ product_weight = 0.3
 snr_gamma = 5.0
 weight_floor = 0.2
 [options.recipe]
-side = 32
+sides = [32]
 """
 
 
@@ -83,7 +85,7 @@ def test_only_the_adapter_learns(painter: Painter, data: Path) -> None:
     weighting = {"product_weight": 0.3, "snr_gamma": 5.0, "weight_floor": 0.2}
     front, _ = train_style.front_end(painter, "latents", None)
     teacher = train_style.StyleTeacher(painter, adapter, front, weighting)
-    scenes = StyleScenes(read_records(data), painter, adapter.config, Recipe(side=32, drop_group=0.0, drop_all=0.0))
+    scenes = StyleScenes(read_records(data), painter, adapter.config, Recipe(sides=(32,), drop_group=0.0, drop_all=0.0))
     generator = torch.Generator().manual_seed(0)
     losses = teacher.losses(scenes.draw(4, generator), generator)
     losses["loss"].backward()
@@ -103,7 +105,7 @@ def test_groups_that_are_dropped_change_nothing(painter: Painter, data: Path) ->
         torch.nn.init.normal_(layer.to_v.weight, std=0.3)
     front, _ = train_style.front_end(painter, "latents", None)
     teacher = train_style.StyleTeacher(painter, adapter, front, {})
-    draw = StyleScenes(read_records(data), painter, adapter.config, Recipe(side=32)).draw(
+    draw = StyleScenes(read_records(data), painter, adapter.config, Recipe(sides=(32,))).draw(
         4, torch.Generator().manual_seed(0)
     )
     watched = teacher.watched(draw)
@@ -116,7 +118,7 @@ def test_groups_that_are_dropped_change_nothing(painter: Painter, data: Path) ->
 
 def test_draws_follow_the_recipe(painter: Painter, data: Path) -> None:
     records, config = read_records(data), config_of(painter)
-    scenes = StyleScenes(records, painter, config, Recipe(side=32))
+    scenes = StyleScenes(records, painter, config, Recipe(sides=(32,)))
     draw = scenes.draw(24, torch.Generator().manual_seed(3))
     again = scenes.draw(24, torch.Generator().manual_seed(3))
     assert torch.equal(draw.clean, again.clean) and draw.captions == again.captions
@@ -220,3 +222,31 @@ def test_layouts_overlap_where_things_stand_alike() -> None:
     left, again, right = (occupied(scene(side), where) for side in (True, True, False))
     assert float(layout_iou(left, again, everywhere)) > 0.3
     assert float(layout_iou(left, again, everywhere)) > float(layout_iou(left, right, everywhere)) + 0.2
+
+
+@pytest.mark.skipif(FULL_SIZE not in os.environ, reason=f"10 GB of memory and minutes: set {FULL_SIZE}=1")
+@pytest.mark.timeout(3600)
+def test_stable_diffusion_at_full_size_with_random_weights(
+    comfyui: Path, family: Any, data: Path, tmp_path: Path
+) -> None:
+    """Two steps, saved, loaded through ComfyUI's stock loader, run."""
+    import comfy.sd
+    from product_background.nodes import style
+    from product_background.nodes.style_files import style_weights
+
+    from tests.host import attention_lab as lab
+
+    base = random_checkpoint(tmp_path / "sd15.safetensors")
+    settings = tmp_path / "run.toml"
+    text = STEPS.format(steps=2).replace("[32]", "[64]").replace("batch = 4", "batch = 2")
+    settings.write_text(text)
+    names = {"base": base, "data": data, "out": tmp_path / "run", "config": settings}
+    train_style.main([word for name, value in names.items() for word in (f"--{name}", str(value))])
+    model, clip, vae, _ = comfy.sd.load_checkpoint_guess_config(str(base), output_vae=True, output_clip=True)
+    weights = style_weights(str(tmp_path / "run" / "style.safetensors"))
+    assert weights.base == "sd15" and weights.adapter.config.latent_scale == pytest.approx(0.18215)
+    reference = style.EncodeStyleReference.execute(torch.rand(1, 96, 64, 3), None, weights, vae).args[0]
+    styled = style.ApplyStyleReference.execute(model, reference, 1.0, 1.0, 0.0, 0.0, 1.0).args[0]
+    positive, negative = (clip.encode_from_tokens_scheduled(clip.tokenize(said)) for said in ("a mug", ""))
+    latents = lab.sample(styled, positive, negative, (8, 8), steps=2)
+    assert bool(latents.isfinite().all()) and vae.decode(latents).shape == (1, 64, 64, 3)

@@ -27,9 +27,9 @@ from .vocabulary import with_article
 
 @dataclass(frozen=True)
 class Recipe:
-    """How much of what; shares of the rows, 0..1."""
+    """How much of what; shares of the rows, 0..1. `sides`: of the targets in pixels, one of them at random a draw."""
 
-    side: int = 128
+    sides: Sequence[int] = (128,)
     recolour: float = 0.5
     foreign_hole: float = 0.5
     hide_hole: float = 0.2
@@ -39,7 +39,7 @@ class Recipe:
     full_caption: float = 0.2
 
     def __post_init__(self) -> None:
-        shares = {name: value for name, value in vars(self).items() if name != "side"}
+        shares = {name: value for name, value in vars(self).items() if name != "sides"}
         if bad := [f"{name} {value}" for name, value in shares.items() if not 0 <= value <= 1]:
             raise ProductBackgroundError(f"Bad recipe: {', '.join(bad)}. Shares lie in 0..1.")
 
@@ -78,7 +78,8 @@ class StyleScenes:
         """These records, one a row."""
         recipe, n = self.recipe, len(records)
         draws = torch.rand(n, 5, generator=generator).tolist()
-        pairs = [self._framed(record, of) for record, of in zip(records, draws, strict=True)]
+        side = recipe.sides[int(torch.randint(len(recipe.sides), (1,), generator=generator))]
+        pairs = [_framed(record, side, of) for record, of in zip(records, draws, strict=True)]
         pictures, products = torch.cat([p for p, _ in pairs]), torch.cat([m for _, m in pairs])
         captions, told = self._captions(records, draws, generator)
         # A caption that names colours would be wrong of a recoloured picture.
@@ -102,13 +103,6 @@ class StyleScenes:
             {group: kept[:, i].float() for i, group in enumerate(GROUPS)},
             captions,
         )
-
-    def _framed(self, record: Record, draws: list[float]) -> tuple[Tensor, Tensor]:
-        square = round(self.recipe.side / 0.85)  # framing zooms by up to so much
-        picture, mask = load_pictures([record]), load_masks([record])
-        if picture.shape[-1] != picture.shape[-2] or picture.shape[-1] > 2 * square:
-            picture, mask = load_pictures([record], square), load_masks([record], square)
-        return framed(picture[0], mask[0], self.recipe.side, draws)
 
     def _captions(
         self, records: Sequence[Record], draws: Sequence[Sequence[float]], generator: torch.Generator
@@ -147,6 +141,14 @@ class StyleScenes:
             layout_view(own, shown, gamma, blur),
             _shuffled_elements(elements_view(new, shown, config, scale), generator),
         )
+
+
+def _framed(record: Record, side: int, draws: Sequence[float]) -> tuple[Tensor, Tensor]:
+    square = round(side / 0.85)  # framing zooms by up to so much
+    picture, mask = load_pictures([record]), load_masks([record])
+    if picture.shape[-1] != picture.shape[-2] or picture.shape[-1] > 2 * square:
+        picture, mask = load_pictures([record], square), load_masks([record], square)
+    return framed(picture[0], mask[0], side, draws)
 
 
 def _shuffled_elements(view: View, generator: torch.Generator) -> View:

@@ -15,11 +15,15 @@ from bg_core.style_features import attention_mask, clip_features, latent_feature
 from .painters import Painter
 
 
-def front_end(painter: Painter, front: str, clip_vision: Path | None) -> tuple[Features, int]:
-    """The front end of that name, frozen, and how many features it has; `clip_vision`: a folder as transformers saves
-    the tower."""
+def front_end(painter: Painter, front: str, clip_vision: Path | None) -> tuple[Features, dict[str, Any]]:
+    """The front end of that name, frozen, and what `StyleConfig` says of it; `clip_vision`: a folder as transformers
+    saves the tower."""
     if front == LATENTS:
-        return latent_features(painter.coder.encode), int(painter.unet.config.out_channels)
+        about = {
+            "features": int(painter.unet.config.out_channels),
+            "latent_scale": getattr(painter.coder, "scale", 1.0),
+        }
+        return latent_features(painter.coder.encode), about
     if front != CLIP_VISION:
         raise ProductBackgroundError(f"There is no front end {front!r}. Accepted are {LATENTS} and {CLIP_VISION}.")
     if clip_vision is None:
@@ -31,7 +35,9 @@ def front_end(painter: Painter, front: str, clip_vision: Path | None) -> tuple[F
 
     tower = CLIPVisionModel.from_pretrained(clip_vision, local_files_only=True, use_safetensors=True)
     tower.eval().requires_grad_(False)
-    return clip_features(lambda pixels, kept: hidden_states(tower, pixels, kept)), int(tower.config.hidden_size)
+    return clip_features(lambda pixels, kept: hidden_states(tower, pixels, kept)), {
+        "features": int(tower.config.hidden_size)
+    }
 
 
 def hidden_states(tower: Any, pixels: Tensor, kept: Tensor) -> Tensor:

@@ -143,14 +143,14 @@ def teach_style(
     """Trains to the end, or goes on from where the run in `out` stands; writes the averaged weights. `about`: what the
     file's metadata say of the data."""
     shape, weighting, recipe = read_options(settings.options, "The style trainer's settings")
-    front, features = front_end(painter, shape["front"], clip_vision)
-    config = StyleConfig(adapter_layers(painter.unet), features=features, **shape)
+    front, of_front = front_end(painter, shape["front"], clip_vision)
+    config = StyleConfig(adapter_layers(painter.unet), **of_front, **shape)
     torch.manual_seed(settings.seed)
     adapter = StyleAdapter(config).to(next(painter.unet.parameters()).device)
     teacher = StyleTeacher(painter, adapter, front, weighting)
     training, validation = split(records)
     scenes = StyleScenes(training, painter, config, recipe)
-    plain = Recipe(recipe.side, *(0.0,) * 5, product_caption=1.0, full_caption=0.0)
+    plain = Recipe((max(recipe.sides),), *(0.0,) * 5, product_caption=1.0, full_caption=0.0)
     held = StyleScenes(validation, painter, config, plain).of(validation[:HELD], torch.Generator().manual_seed(0))
     run, parts = Run(out, settings, {"adapter": adapter}), int(settings.options[PARTS])
     target = out / FILE

@@ -232,8 +232,8 @@ def test_clip_vision_hides_the_product_in_every_layer_and_is_trainings(
     first, second = (
         nodes.EncodeStyleReference.execute(packshot(s), mask, weights, None, tower.host).args[0].tokens for s in (0, 1)
     )
-    front, features = front_end(loaded.base, "clip_vision", tower.folder)
-    assert features == 32
+    front, about = front_end(loaded.base, "clip_vision", tower.folder)
+    assert about == {"features": 32}
     pictures = (packshot() * 255).round() / 255
     theirs = adapter.encoder(standard_views(*cleared(pictures.movedim(-1, 1), mask[:, None], 112, 112), config), front)
     for group, tokens in theirs.items():
@@ -241,3 +241,22 @@ def test_clip_vision_hides_the_product_in_every_layer_and_is_trainings(
         torch.testing.assert_close(first[group].values, tokens.values, atol=2e-3, rtol=2e-3)
     with pytest.raises(ProductBackgroundError, match="Input clip_vision isn't connected"):
         nodes.EncodeStyleReference.execute(packshot(), None, weights, loaded.vae)
+
+
+def test_latents_are_read_in_the_units_of_the_unet(nodes: ModuleType, adapter: StyleAdapter) -> None:
+    """Stable Diffusion's VAE gives others, and the trainers scale them."""
+    from dataclasses import replace
+
+    from product_background.nodes import reference_encoder
+
+    class Coder:
+        latent_channels = 16
+
+        def encode(self, pictures: torch.Tensor) -> torch.Tensor:
+            return torch.ones(len(pictures), 16, 2, 2)
+
+    weights = SimpleNamespace(name="x", base="y")
+    config = replace(adapter.config, latent_scale=0.18215)
+    front = reference_encoder._front(config, weights, Coder(), None)
+    found = front(torch.rand(1, 3, 16, 16), torch.zeros(1, 1, 16, 16))
+    assert float(found.mean()) == pytest.approx(0.18215)
