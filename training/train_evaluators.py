@@ -21,6 +21,7 @@ from bg_core.errors import ProductBackgroundError
 from .evaluators.examples import CLASSES, Examples, read_examples
 from .evaluators.networks import build
 from .evaluators.tasks import TASKS
+from .muon import Muon
 from .run import Run, Settings
 from .train_base import load_autoencoder
 
@@ -74,7 +75,7 @@ def train(plan: Plan, training: Examples, held: Examples, out: Path) -> nn.Modul
     """The averaged network after all its steps."""
     torch.manual_seed(plan.settings.seed)
     net = build(plan.config).to(memory_format=torch.channels_last)
-    run = Run(out / plan.folder, plan.settings, {"net": net})
+    run = Run(out / plan.folder, plan.settings, {"net": net}, Muon)
     task, parts = TASKS[plan.task], plan.settings.options["parts"]
     finished = run.step >= plan.settings.steps
 
