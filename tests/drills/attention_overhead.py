@@ -1,4 +1,4 @@
-"""What Mask-Guided Attention costs a step of the sampler, against the stock model, inside ComfyUI's own code.
+"""What Mask-Guided Attention and style references cost a step of the sampler, against the stock model, inside ComfyUI.
 
     python -m tests.drills.attention_overhead [--pairs 40] [--threads 2] [--model demonstration] [--variant guided]
         [--record FILE]
@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -82,10 +83,12 @@ def step_of(model: Any, subject: Subject) -> Step:
     import comfy.samplers
 
     caught: list[Any] = []
+    named: dict[str, Any] = {}
 
     class Catcher(comfy.samplers.CFGGuider):
         def predict_noise(self, x: Any, timestep: Any, model_options: Any = {}, seed: Any = None) -> Any:  # noqa: B006
             caught[:] = [self.inner_model, [self.conds[side] for side in self.conds], x, timestep, model_options]
+            named.update(self.conds)
             return torch.zeros_like(x)
 
     guider = Catcher(model)
@@ -95,6 +98,9 @@ def step_of(model: Any, subject: Subject) -> Step:
     noise = torch.randn(latent.shape, generator=torch.Generator().manual_seed(2))
     sigmas = comfy.samplers.KSampler(model, 1, "cpu", sampler="euler", scheduler="sgm_uniform").sigmas
     guider.sample(noise, latent, comfy.samplers.ksampler("euler"), sigmas, disable_pbar=True, seed=0)
+
+    for wrapper in model.get_wrappers("apply_model", "product_background"):
+        wrapper.__self__._guider = SimpleNamespace(conds=named)  # as inside the loop: which side is negative
 
     def step() -> Any:
         caught[0].current_patcher = model
@@ -108,6 +114,7 @@ def variants(subject: Subject) -> dict[str, Any]:
     from product_background.nodes import attention_patch
 
     from tests.host import attention_peers as peers
+    from tests.host.style_lab import Reference
 
     background = torch.ones(1, 512, 512)
     background[:, 128:384, 128:384] = 0
@@ -117,6 +124,12 @@ def variants(subject: Subject) -> dict[str, Any]:
             subject.model, Guide({"identifier": background, "product": 1 - background})
         ),
     }
+    reference = Reference(subject.model, background)
+    found["style"] = reference.styled(subject.model, {"style": 1.0})  # five tokens
+    found["style_and_layout"] = reference.styled(subject.model, {"style": 1.0, "layout": 1.0})  # some thirty
+    found["style_layout_and_guided"] = attention_patch.guided(
+        found["style_and_layout"], Guide({"identifier": background})
+    )
     if subject.channels == 4:  # their code knows Stable Diffusion's blocks only
         adapter = peers.ImageAdapter(subject.model.model.diffusion_model, subject.width)
         if peers.IPADAPTER in os.environ:
@@ -166,7 +179,9 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=40)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--model", choices=list(SUBJECTS), action="append")
-    parser.add_argument("--variant", action="append", help="guided, guided_both_groups or a peer; all by default")
+    parser.add_argument(
+        "--variant", action="append", help="guided, style, ... or a peer; all by default"
+    )
     parser.add_argument("--use-pytorch-cross-attention", action="store_true", help="as ComfyUI's own argument")
     parser.add_argument("--record", type=Path)
     arguments = parser.parse_args()
