@@ -179,9 +179,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=40)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--model", choices=list(SUBJECTS), action="append")
-    parser.add_argument(
-        "--variant", action="append", help="guided, style, ... or a peer; all by default"
-    )
+    parser.add_argument("--variant", action="append", help="guided, style, ... or a peer; all by default")
     parser.add_argument("--use-pytorch-cross-attention", action="store_true", help="as ComfyUI's own argument")
     parser.add_argument("--record", type=Path)
     arguments = parser.parse_args()
