@@ -83,9 +83,11 @@ def test_what_is_no_model_is_named(tmp_path: Path) -> None:
 
 def test_comfyuis_stock_loader_reads_the_lora(loaded: SimpleNamespace, tmp_path: Path) -> None:
     """Every tensor finds its layer, and the network then predicts what ours does."""
+    import comfy.model_management
     import comfy.sd
     import comfy.utils
 
+    comfy.model_management.unload_all_models()  # takes off what other tests left patched
     unet = copy.deepcopy(loaded.base.unet).requires_grad_(False)
     lora = add_lora(unet, 4, 2.0)
     generator = torch.Generator().manual_seed(0)

@@ -98,7 +98,7 @@ def test_virtual_categories_are_nested_and_reach_into_the_tail() -> None:
     records = []
     for i, surface in enumerate(("oak", "slate", "linen", "cork")):
         for n in range(2 + 3 * i):
-            facts = {"surface": surface, "palette": "navy", "light": ("soft left", "top")[n % 2]}
+            facts = {"surface": surface, "wall": "tiles", "palette": "navy", "light": ("soft left", "top")[n % 2]}
             records.append(Record(f"{surface}{n}", "mug", Path(), Path(), "", facts))
     assert virtual_cells(records, Scenes(virtual=3, largest=6, smallest=4)) == {
         "cork, navy, soft": 6, "slate, navy, soft": 5, "linen, navy, soft": 6,

@@ -11,6 +11,7 @@ from bg_core.errors import ProductBackgroundError
 
 from .category_plan import Scenes
 from .data import Record
+from .render.catalog import shows_palette
 from .render.categories import CATEGORIES
 from .vocabulary import with_article
 
@@ -57,13 +58,16 @@ def words_of(record: Record) -> str:
 
 
 def cell_of(record: Record) -> str:
-    """The virtual category of a rendered scene: its surface, its colour and the kind of its light."""
+    """The virtual category of a rendered scene: its surface, its colour and the kind of its light; "" where nothing in
+    it has that colour."""
     facts = record.factors
-    if not {"surface", "palette", "light"} <= set(facts):
+    if not {"surface", "wall", "palette", "light"} <= set(facts):
         raise ProductBackgroundError(
-            f"{record.name} has no factors surface, palette and light. Virtual categories need rendered scenes: "
+            f"{record.name} has no factors surface, wall, palette and light. Virtual categories need rendered scenes: "
             "python -m training.render."
         )
+    if not shows_palette(facts["surface"], facts["wall"]):
+        return ""
     return f"{facts['surface']}, {facts['palette']}, {LIGHT_KINDS[facts['light']]}"
 
 
@@ -81,7 +85,8 @@ def virtual_cells(records: Sequence[Record], scenes: Scenes) -> dict[str, int]:
     """
     counts: dict[str, int] = defaultdict(int)
     for record in records:
-        counts[cell_of(record)] += 1
+        if cell := cell_of(record):
+            counts[cell] += 1
     cells = sorted((cell for cell, n in counts.items() if n >= scenes.smallest), key=lambda c: (-counts[c], c))
     if len(cells) < scenes.virtual:
         raise ProductBackgroundError(

@@ -18,7 +18,7 @@ from bg_core.errors import ProductBackgroundError
 from bg_core.files import replacing
 
 from ..data import Record, load_masks, load_pictures, read_records
-from ..render.catalog import ARRANGEMENTS, DEPTHS_OF_FIELD, LIGHTS, PALETTE, RIGS, SURFACES, WALLS
+from ..render.catalog import ARRANGEMENTS, DEPTHS_OF_FIELD, LIGHTS, PALETTE, RIGS, SURFACES, WALLS, shows_palette
 from ..render.categories import CATEGORIES
 
 CLASSES: dict[str, tuple[str, ...]] = {
@@ -87,7 +87,10 @@ def read_metadata(file: Path) -> dict[str, str]:
 
 
 def labels_of(record: Record) -> dict[str, int]:
-    """A record's label under each head. The category counts only where the scene was made for it."""
+    """A record's label under each head.
+
+    The category counts only where the scene was made for it, the palette where something has its colour.
+    """
     labels = {}
     for head, classes in CLASSES.items():
         value = record.factors.get(head)
@@ -98,6 +101,8 @@ def labels_of(record: Record) -> dict[str, int]:
         labels[head] = classes.index(value)
     if record.factors.get("half") != "bound":
         labels["category"] = UNKNOWN
+    if not shows_palette(record.factors["surface"], record.factors["wall"]):
+        labels["palette"] = UNKNOWN
     return labels
 
 

@@ -55,6 +55,8 @@ WALLS: dict[str, tuple[str, ...]] = {
     "seamless": ("a seamless {colour} backdrop", "a {colour} studio backdrop", "a {colour} paper background"),
 }
 OUTDOORS = ("garden", "sky")
+TINTED = "shelves"
+"""A wall that shows the palette though no caption says so."""
 
 LIGHTS: dict[str, tuple[str, ...]] = {
     "soft left": ("soft light from the left", "soft daylight from the left"),
@@ -110,3 +112,8 @@ VIEW_WEIGHTS = {"eye": 0.5, "table": 0.3, "high": 0.2}
 
 DEPTHS_OF_FIELD = {"deep": 0.0, "shallow": 0.045, "very shallow": 0.09}
 """Lens radius over focus distance."""
+
+
+def shows_palette(surface: str, wall: str) -> bool:
+    """Whether anything in a scene has the palette's colour: brick, moss and many others have one of their own."""
+    return wall == TINTED or any("{colour}" in phrase for phrase in (*SURFACES[surface], *WALLS[wall]))

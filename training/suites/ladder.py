@@ -14,7 +14,7 @@ from bg_core.errors import ProductBackgroundError
 from bg_core.files import replacing
 
 from ..data import Record, load_masks, load_pictures, read_records
-from ..evaluators.examples import CLASSES, UNKNOWN, painted
+from ..evaluators.examples import CLASSES, UNKNOWN, labels_of, painted
 from ..evaluators.frozen import Evaluator, load_evaluators
 from ..evaluators.tasks import foreign
 from ..export import load_base
@@ -75,10 +75,9 @@ def scene_rungs(
     """Accuracies and KID on every rung; accuracies against shuffled labels, and of the category in generic scenes."""
     categories = [record.category for record in records]
     others = masks[foreign(categories)]
-    labels = {head: torch.tensor([CLASSES[head].index(r.factors[head]) for r in records]) for head in HEADS}
-    bound = torch.tensor([r.factors["half"] == "bound" for r in records])
-    product = labels["category"]
-    labels["category"] = torch.where(bound, product, UNKNOWN)
+    labels = {head: torch.tensor([labels_of(record)[head] for record in records]) for head in HEADS}
+    bound = labels["category"] != UNKNOWN
+    product = torch.tensor([CLASSES["category"].index(record.category) for record in records])
     answers = {name: evaluator.scene(arm, masks, others) for name, arm in arms.items()}
 
     def figure(statistic: Callable[[Tensor], Tensor]) -> Figure:

@@ -13,7 +13,7 @@ from torch import Tensor
 from bg_core.style_views import hole_of
 
 from ..data import Pair, Record
-from ..evaluators.examples import CLASSES, UNKNOWN
+from ..evaluators.examples import CLASSES, UNKNOWN, labels_of
 from ..evaluators.frozen import Evaluator
 from ..evaluators.tasks import foreign
 from ..metrics.decisions import hits, retrieved
@@ -157,7 +157,7 @@ class StyleJudge:
         """
         figures = {}
         for factor, head in FACTORS.items():
-            wanted = torch.tensor([CLASSES[head].index(p.reference.factors[head]) for p in self.painted.pairs])
+            wanted = torch.tensor([labels_of(pair.reference)[head] for pair in self.painted.pairs])
             for name in ("style", "layout", "elements", "ours", "palette", "training_free", "words", "without"):
                 right = hits(self.answers[name][head], wanted)
                 figures[f"response_{name}_{factor}"] = self.figure(mean(right))
