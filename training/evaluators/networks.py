@@ -71,12 +71,12 @@ BLOCKS: dict[str, type[nn.Module]] = {"residual": Residual, "separable": Separab
 
 
 class Trunk(nn.Module):
-    """Pictures [B,4,s,s] to feature maps, finest first: widths[k] channels at s / 2^(k+1)."""
+    """Pictures [B,inputs,s,s] to feature maps, finest first: widths[k] channels at s / 2^(k+1)."""
 
-    def __init__(self, architecture: Architecture, widths: Sequence[int], depth: int = 2) -> None:
+    def __init__(self, architecture: Architecture, widths: Sequence[int], depth: int = 2, inputs: int = INPUTS) -> None:
         super().__init__()
         block = BLOCKS[architecture]
-        self.stem = nn.Sequential(nn.Conv2d(INPUTS, widths[0], 4, 2, 1), norm(widths[0]), nn.ReLU())
+        self.stem = nn.Sequential(nn.Conv2d(inputs, widths[0], 4, 2, 1), norm(widths[0]), nn.ReLU())
         stages = []
         for before, width in pairwise(widths):
             stages.append(nn.Sequential(block(before, width, 2), *(block(width, width, 1) for _ in range(depth - 1))))
@@ -89,6 +89,17 @@ class Trunk(nn.Module):
         return maps
 
 
+def with_places(x: Tensor) -> Tensor:
+    """[B,C,h,w] -> [B,C+2,h,w]: each pixel knows where it lies, [0,1] across and down.
+
+    Pooling forgets places; which side light comes from and where props stand would be lost.
+    """
+    height, width = x.shape[-2:]
+    across = ((torch.arange(width, device=x.device) + 0.5) / width).expand(len(x), 1, height, width)
+    down = ((torch.arange(height, device=x.device) + 0.5) / height)[:, None].expand(len(x), 1, height, width)
+    return torch.cat([x, across, down], dim=1)
+
+
 def pooled(features: Tensor) -> Tensor:
     """Mean and maximum over places, [B,C,h,w] -> [B,2C]: what the scene is like, and what stands somewhere in it."""
     return torch.cat([features.mean((2, 3)), features.amax((2, 3))], dim=1)
@@ -99,7 +110,7 @@ class SceneNet(nn.Module):
 
     def __init__(self, architecture: Architecture, widths: Sequence[int], heads: Mapping[str, int]) -> None:
         super().__init__()
-        self.trunk = Trunk(architecture, widths)
+        self.trunk = Trunk(architecture, widths, inputs=INPUTS + 2)
         # light and texture of the middle stage beside the last one's layout
         features = 2 * (widths[-1] + widths[-2])
         self.drop = nn.Dropout(0.2)
@@ -108,7 +119,7 @@ class SceneNet(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """[B,4,s,s] -> [B,D]."""
-        maps = self.trunk(x)
+        maps = self.trunk(with_places(x))
         return torch.cat([pooled(maps[-1]), pooled(maps[-2])], dim=1)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
