@@ -1,14 +1,12 @@
 """Load Category Weights and Category Conditioning: a category's identifier as part of the prompt."""
 
-import math
-
 from comfy_api.latest import io, ui
 
 from ..bg_core.errors import ProductBackgroundError
 from ..bg_core.prompt import Prompt, tokenize
 from ..bg_core.prompt_text import CATEGORY, IDENTIFIER, TEMPLATE, parse
 from ..bg_core.vocabulary import Category, CategoryVocabulary
-from .category_files import category_files, open_category_file, stamp_of
+from .category_files import FOLDER
 from .text_encoder import TextEncoder
 
 CategoryWeightsType = io.Custom("PBG_CATEGORY_WEIGHTS")
@@ -25,7 +23,7 @@ class LoadCategoryWeights(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "weights_name",
-                    options=category_files(),
+                    options=FOLDER.files(),
                     tooltip="A category file in one of ComfyUI's category_weights model folders. Files are known by "
                     "their content; others there aren't listed.",
                 ),
@@ -39,24 +37,15 @@ class LoadCategoryWeights(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, weights_name) -> bool | str:
-        if not isinstance(weights_name, str):
-            return True  # over a link: known only when the graph runs
-        try:
-            open_category_file(weights_name)
-        except ProductBackgroundError as error:
-            return str(error)
-        return True
+        return FOLDER.verdict(weights_name)
 
     @classmethod
     def fingerprint_inputs(cls, weights_name) -> str | float:
-        try:
-            return str(stamp_of(weights_name))
-        except (OSError, TypeError, AttributeError):
-            return math.nan
+        return FOLDER.fingerprint(weights_name)
 
     @classmethod
     def execute(cls, weights_name) -> io.NodeOutput:
-        return io.NodeOutput(open_category_file(weights_name))
+        return io.NodeOutput(FOLDER.open(weights_name))
 
 
 class CategoryConditioning(io.ComfyNode):

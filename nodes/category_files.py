@@ -11,5 +11,4 @@ BUNDLED = FOLDER.bundled
 
 register_category_weights = FOLDER.register
 category_files = FOLDER.files
-stamp_of = FOLDER.stamp
 open_category_file = FOLDER.open

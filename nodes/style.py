@@ -1,6 +1,5 @@
 """Load Style Weights, Encode Style Reference and Apply Style Reference: the look of one picture for another."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -60,20 +59,11 @@ class LoadStyleWeights(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, weights_name) -> bool | str:
-        if not isinstance(weights_name, str):
-            return True  # over a link: known only when the graph runs
-        try:
-            FOLDER.open(weights_name)
-        except ProductBackgroundError as error:
-            return str(error)
-        return True
+        return FOLDER.verdict(weights_name)
 
     @classmethod
     def fingerprint_inputs(cls, weights_name) -> str | float:
-        try:
-            return str(FOLDER.stamp(weights_name))
-        except (OSError, TypeError, AttributeError):
-            return math.nan
+        return FOLDER.fingerprint(weights_name)
 
     @classmethod
     def execute(cls, weights_name) -> io.NodeOutput:

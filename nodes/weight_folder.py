@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import folder_paths
 
@@ -62,6 +63,23 @@ class WeightFolder(Generic[Opened]):
             return self.read(str(path))
         except ProductBackgroundError as error:
             raise ProductBackgroundError(f"{error} It was found in the folders {searched}.") from None
+
+    def verdict(self, name: Any) -> bool | str:
+        """What a node's `validate_inputs` answers: True, or what is wrong with the file."""
+        if not isinstance(name, str):
+            return True  # over a link: known only when the graph runs
+        try:
+            self.open(name)
+        except ProductBackgroundError as error:
+            return str(error)
+        return True
+
+    def fingerprint(self, name: Any) -> str | float:
+        """What a node's `fingerprint_inputs` answers: it changes with the file, and always where there is none."""
+        try:
+            return str(self.stamp(name))
+        except (OSError, TypeError, AttributeError):
+            return math.nan
 
     def _is_ours(self, name: str) -> bool:
         try:

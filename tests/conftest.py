@@ -105,3 +105,21 @@ def data(tmp_path: Path) -> Path:
         lines.append(f"{i:02d}.png, mug\n")
     (tmp_path / "bg60k_info.txt").write_text("".join(lines))
     return tmp_path
+
+
+@pytest.fixture
+def evaluators() -> list:
+    """Two evaluators of random weights, for tests in which it doesn't matter what they say."""
+    from training.evaluators.examples import CLASSES
+    from training.evaluators.frozen import Evaluator
+    from training.evaluators.networks import build
+
+    made = []
+    for name in ("first", "second"):
+        torch.manual_seed(len(name))
+        shape = {"architecture": "residual", "widths": [8, 16, 16]}
+        nets = {task: build({"task": task, **shape}).eval() for task in ("segment", "contact", "twin")}
+        heads = {head: len(classes) for head, classes in CLASSES.items()}
+        nets["scene"] = build({"task": "scene", **shape, "heads": heads}).eval()
+        made.append(Evaluator(name, nets, dict.fromkeys(nets, 32), 0.0, 0.0))
+    return made

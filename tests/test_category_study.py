@@ -28,7 +28,6 @@ from training.category_table import compare, read_marks, report
 from training.data import Record, read_records
 from training.evaluators.examples import CLASSES
 from training.evaluators.frozen import Evaluator
-from training.evaluators.networks import build
 from training.painters import Painter, load_painter
 from training.protocol import Protocol
 from training.suites import category as suite
@@ -67,20 +66,6 @@ def scenes(folder: Path, count: int, half: str, first: int = 0) -> Path:
         lines.append(f"{name}.png, {category}\n")
     (folder / "bg60k_info.txt").write_text("".join(lines))
     return folder
-
-
-@pytest.fixture
-def evaluators() -> list[Evaluator]:
-    """Two of random weights: what they say doesn't matter here."""
-    made = []
-    for name in ("first", "second"):
-        torch.manual_seed(len(name))
-        shape = {"architecture": "residual", "widths": [8, 16, 16]}
-        nets = {task: build({"task": task, **shape}).eval() for task in ("segment", "contact", "twin")}
-        heads = {head: len(classes) for head, classes in CLASSES.items()}
-        nets["scene"] = build({"task": "scene", **shape, "heads": heads}).eval()
-        made.append(Evaluator(name, nets, dict.fromkeys(nets, 32), 0.0, 0.0))
-    return made
 
 
 def identifiers(path: Path, width: int = 32, names: tuple[str, ...] = NAMES) -> CategoryVocabulary:

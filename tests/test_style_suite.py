@@ -21,7 +21,6 @@ from training.category_prompts import Texts
 from training.data import Record, load_masks, load_pictures, read_records
 from training.evaluators.examples import CLASSES
 from training.evaluators.frozen import Evaluator
-from training.evaluators.networks import build
 from training.painters import Painter, load_painter
 from training.protocol import Protocol
 from training.style_paint import STYLE_ARMS, References, StyleBrush, paint_in_style
@@ -75,19 +74,9 @@ def adapter_for(painter: Painter) -> StyleAdapter:
     return adapter.eval().requires_grad_(False)
 
 
-def random_evaluators() -> list[Evaluator]:
-    made = []
-    for name in ("first", "second"):
-        torch.manual_seed(len(name))
-        shape = {"architecture": "residual", "widths": [8, 16, 16]}
-        nets = {task: build({"task": task, **shape}).eval() for task in ("segment", "contact", "twin")}
-        heads = {head: len(classes) for head, classes in CLASSES.items()}
-        nets["scene"] = build({"task": "scene", **shape, "heads": heads}).eval()
-        made.append(Evaluator(name, nets, dict.fromkeys(nets, 32), 0.0, 0.0))
-    return made
-
-
-def test_the_suite_measures_every_arm(tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_suite_measures_every_arm(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evaluators: list[Evaluator]
+) -> None:
     painter = load_painter(tiny_base)
     weights, categories = tmp_path / "style.safetensors", tmp_path / "categories.safetensors"
     save_style(weights, adapter_for(painter), base=painter.family, training={})
@@ -95,7 +84,7 @@ def test_the_suite_measures_every_arm(tiny_base: Path, tmp_path: Path, monkeypat
     write_vocabulary(categories, [Category(n) for n in NAMES], vectors, base=painter.family, training={})
     for name, value in {
         "BUNDLED": tiny_base, "WEIGHTS": weights, "CATEGORY_WEIGHTS": categories, "REFERENCES": 3, "PRODUCTS": 2,
-        "load_evaluators": random_evaluators, "read_protocol": lambda: QUICK,
+        "load_evaluators": lambda: evaluators, "read_protocol": lambda: QUICK,
     }.items():  # fmt: skip
         monkeypatch.setattr(suite, name, value)
     data, result, sheets = pairs(tmp_path / "test", 6), tmp_path / "results.json", tmp_path / "sheets"
@@ -118,14 +107,14 @@ def test_the_suite_measures_every_arm(tiny_base: Path, tmp_path: Path, monkeypat
 
 
 def test_weights_of_another_base_and_sets_without_pairs_are_refused(
-    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evaluators: list[Evaluator]
 ) -> None:
     painter = load_painter(tiny_base)
     save_style(tmp_path / "other.safetensors", adapter_for(painter), base="sd15", training={})
     with pytest.raises(ProductBackgroundError, match=r"fits the base 'sd15'"):
         suite.bundled_style(painter, tmp_path / "other.safetensors")
     data = pairs(tmp_path / "test", 1)
-    monkeypatch.setattr(suite, "load_evaluators", random_evaluators)
+    monkeypatch.setattr(suite, "load_evaluators", lambda: evaluators)
     with pytest.raises(ProductBackgroundError, match=r"pairs of the generic half.*found 1\. Render"):
         suite.measure(data)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from bg_core.errors import ProductBackgroundError
 
@@ -121,8 +121,3 @@ def _thinned(labelled: list[tuple[Record, str]], most: dict[str, int], seed: int
 def without_faults(records: Sequence[Record]) -> list[Record]:
     """Sound scenes: rendered negatives, which evaluators are trained on, teach no category."""
     return [record for record in records if not record.factors.get("negative")]
-
-
-def relabelled(examples: Sequence[Example], label: str, words: str) -> list[Example]:
-    """All pictures under one label: a new category's folder."""
-    return [replace(example, label=label, words=words) for example in examples]

@@ -156,3 +156,28 @@ def area_means(mask: Tensor, height: int, width: int) -> Tensor:
 def difference(one: Tensor, other: Tensor) -> float:
     """The largest difference, in standard deviations of the other."""
     return float((one - other).abs().max() / other.std())
+
+
+def counting_compiler(monkeypatch: Any) -> tuple[Callable[[Any], Any], list[int]]:
+    """What compiles a model as ComfyUI's node does it, into one graph, and a list that grows by one each time it does.
+
+    ComfyUI's attention for the CPU asks for free memory in every layer, where no compiler can follow: it is replaced.
+    """
+    import comfy.ldm.modules.attention as attention
+    from comfy_api.torch_helpers import set_torch_compile_wrapper
+    from product_background.nodes import guided_attention
+
+    for module in (attention, guided_attention):
+        monkeypatch.setattr(module, "optimized_attention", attention.attention_pytorch)
+    compiled: list[int] = []
+
+    def count(graph: Any, inputs: Any) -> Any:
+        compiled.append(1)
+        return graph.forward
+
+    def with_compile(model: Any) -> Any:
+        patched = model.clone()
+        set_torch_compile_wrapper(patched, backend=count, fullgraph=True)
+        return patched
+
+    return with_compile, compiled

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -61,3 +62,32 @@ def packshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("photos") / "packshot.png"
     Image.fromarray(pixels).save(path)
     return path
+
+
+@pytest.fixture(scope="module")
+def lab(comfyui: Path) -> ModuleType:
+    """A small UNet in ComfyUI's own classes, its samplers, and mask-guided attention by definition."""
+    from tests.host import attention_lab
+
+    return attention_lab
+
+
+@pytest.fixture(scope="module")
+def styles(lab: ModuleType) -> ModuleType:
+    """The same for style references."""
+    from tests.host import style_lab
+
+    return style_lab
+
+
+@pytest.fixture(scope="module")
+def peers(lab: ModuleType) -> ModuleType:
+    """Stand-ins of other packs' patches."""
+    from tests.host import attention_peers
+
+    return attention_peers
+
+
+@pytest.fixture(scope="module")
+def model(lab: ModuleType) -> Any:
+    return lab.new_model()

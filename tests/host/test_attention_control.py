@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -12,18 +11,6 @@ import torch
 TOLERANCE = 1e-4
 MATTERS = 1e-2
 PLACES = [5, 6, 7]
-
-
-@pytest.fixture(scope="module")
-def lab(comfyui: Path) -> ModuleType:
-    from tests.host import attention_lab
-
-    return attention_lab
-
-
-@pytest.fixture(scope="module")
-def model(lab: ModuleType) -> Any:
-    return lab.new_model()
 
 
 @pytest.fixture
@@ -91,24 +78,8 @@ def test_without_a_plain_text_or_without_our_node_nothing_changes(lab: ModuleTyp
 
 def test_compiled_model_is_compiled_once(lab: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """Our patches run inside the compiled UNet, in the same single graph, and no step compiles it again."""
-    import comfy.ldm.modules.attention as attention
-    from comfy_api.torch_helpers import set_torch_compile_wrapper
-    from product_background.nodes import guided_attention
-
-    # ComfyUI's attention for the CPU asks for free memory in every layer, where no compiler can follow.
-    for module in (attention, guided_attention):
-        monkeypatch.setattr(module, "optimized_attention", attention.attention_pytorch)
-    model, compiled = lab.new_model(**lab.FEW_LAYERS), list[int]()
-
-    def count(graph: Any, inputs: Any) -> Any:
-        compiled.append(1)
-        return graph.forward
-
-    def with_compile(model: Any) -> Any:
-        patched = model.clone()
-        set_torch_compile_wrapper(patched, backend=count, fullgraph=True)
-        return patched
-
+    model = lab.new_model(**lab.FEW_LAYERS)
+    with_compile, compiled = lab.counting_compiler(monkeypatch)
     positive, negative, mask = lab.conditioning(1, *PLACES), lab.conditioning(2), lab.left_half()
     expected = lab.sample(lab.guided(model, mask), positive, negative, steps=3)
     for order in (lambda: with_compile(lab.guided(model, mask)), lambda: lab.guided(with_compile(model), mask)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -13,18 +12,6 @@ from product_background.bg_core.errors import ProductBackgroundError
 
 TOLERANCE = 1e-4  # in standard deviations
 MATTERS = 1e-2  # what a comparison must be able to see, or it compares nothing
-
-
-@pytest.fixture(scope="module")
-def lab(comfyui: Path) -> ModuleType:
-    from tests.host import attention_lab
-
-    return attention_lab
-
-
-@pytest.fixture(scope="module")
-def model(lab: ModuleType) -> Any:
-    return lab.new_model()
 
 
 def test_prediction_is_the_definitions(lab: ModuleType, model: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -13,13 +12,6 @@ from product_background.bg_core.errors import ProductBackgroundError
 
 PLACES = [5, 6, 7]
 SETTINGS = {"strength": 1.0, "start_percent": 0.0, "end_percent": 1.0, "feather": 0, "grow": 0}
-
-
-@pytest.fixture(scope="module")
-def lab(comfyui: Path) -> ModuleType:
-    from tests.host import attention_lab
-
-    return attention_lab
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -17,25 +16,6 @@ MATTERS = 1e-2
 PLACES = [5, 6, 7]
 
 Patch = Callable[[Any], Any]
-
-
-@pytest.fixture(scope="module")
-def lab(comfyui: Path) -> ModuleType:
-    from tests.host import attention_lab
-
-    return attention_lab
-
-
-@pytest.fixture(scope="module")
-def peers(lab: ModuleType) -> ModuleType:
-    from tests.host import attention_peers
-
-    return attention_peers
-
-
-@pytest.fixture(scope="module")
-def model(lab: ModuleType) -> Any:
-    return lab.new_model()
 
 
 def compare(lab: ModuleType, model: Any, peer: Patch, mask: torch.Tensor, batch: int = 1) -> None:

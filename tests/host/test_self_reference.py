@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -16,22 +15,10 @@ PLACES = [5, 6, 7]
 
 
 @pytest.fixture(scope="module")
-def lab(comfyui: Path) -> ModuleType:
-    from tests.host import attention_lab
-
-    return attention_lab
-
-
-@pytest.fixture(scope="module")
 def patch(lab: ModuleType) -> ModuleType:
     from product_background.nodes import attention_patch
 
     return attention_patch
-
-
-@pytest.fixture(scope="module")
-def model(lab: ModuleType) -> Any:
-    return lab.new_model()
 
 
 def guide_of(lab: ModuleType, references: int = 1, hole: bool = True, seed: int = 6, **settings: Any) -> Any:

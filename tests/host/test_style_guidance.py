@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -13,25 +12,6 @@ from product_background.bg_core.errors import ProductBackgroundError
 TOLERANCE = 1e-4  # in standard deviations
 MATTERS = 1e-2
 PLACES = [5, 6, 7]
-
-
-@pytest.fixture(scope="module")
-def lab(comfyui: Path) -> ModuleType:
-    from tests.host import attention_lab
-
-    return attention_lab
-
-
-@pytest.fixture(scope="module")
-def styles(lab: ModuleType) -> ModuleType:
-    from tests.host import style_lab
-
-    return style_lab
-
-
-@pytest.fixture(scope="module")
-def model(lab: ModuleType) -> Any:
-    return lab.new_model()
 
 
 def test_prediction_is_the_definitions(lab: ModuleType, styles: ModuleType, model: Any) -> None:

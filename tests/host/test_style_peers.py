@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -19,32 +18,6 @@ MATTERS = 1e-2
 PLACES = [5, 6, 7]
 
 Patch = Callable[[Any], Any]
-
-
-@pytest.fixture(scope="module")
-def lab(comfyui: Path) -> ModuleType:
-    from tests.host import attention_lab
-
-    return attention_lab
-
-
-@pytest.fixture(scope="module")
-def styles(lab: ModuleType) -> ModuleType:
-    from tests.host import style_lab
-
-    return style_lab
-
-
-@pytest.fixture(scope="module")
-def peers(lab: ModuleType) -> ModuleType:
-    from tests.host import attention_peers
-
-    return attention_peers
-
-
-@pytest.fixture(scope="module")
-def model(lab: ModuleType) -> Any:
-    return lab.new_model()
 
 
 def compare(lab: ModuleType, styles: ModuleType, model: Any, peer: Patch, batch: int = 1) -> None:
@@ -175,23 +148,8 @@ def test_half_precision(lab: ModuleType, styles: ModuleType, model: Any) -> None
 
 
 def test_compiled_model_is_compiled_once(lab: ModuleType, styles: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    import comfy.ldm.modules.attention as attention
-    from comfy_api.torch_helpers import set_torch_compile_wrapper
-    from product_background.nodes import guided_attention
-
-    for module in (attention, guided_attention):
-        monkeypatch.setattr(module, "optimized_attention", attention.attention_pytorch)
-    model, compiled = lab.new_model(**lab.FEW_LAYERS), list[int]()
-
-    def count(graph: Any, inputs: Any) -> Any:
-        compiled.append(1)
-        return graph.forward
-
-    def with_compile(model: Any) -> Any:
-        patched = model.clone()
-        set_torch_compile_wrapper(patched, backend=count, fullgraph=True)
-        return patched
-
+    model = lab.new_model(**lab.FEW_LAYERS)
+    with_compile, compiled = lab.counting_compiler(monkeypatch)
     positive, negative = lab.conditioning(1, *PLACES), lab.conditioning(2)
     reference, mask = styles.Reference(model, lab.left_half()), lab.left_half()
     expected = lab.sample(lab.guided(reference.styled(model), mask), positive, negative, steps=3)
