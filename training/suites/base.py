@@ -44,13 +44,16 @@ def measure(root: Path, limit: int | None = None, sheets: Path | None = None) ->
     pictures, masks = load_pictures(records), load_masks(records)
     decoded = reconstruct(base, pictures)
     image, mask = pictures.float() / 255, masks.float() / 255
+    captions = [record.caption for record in records]
+    foreign = [captions[i - len(captions) // 2 - 1] for i in range(len(captions))]
     arms = Arms(
         records=records,
         masks=masks,
         real=pictures,
         vae=pasted(decoded.float() / 255, image, mask),
         blur=pasted(gaussian_blur(image, 13, BLUR), image, mask),
-        ours=generate(base, protocol, pictures, masks, [r.caption for r in records]),
+        ours=generate(base, protocol, pictures, masks, captions),
+        shuffled=generate(base, protocol, pictures, masks, foreign),
     )
     judges = [Judge(evaluator, arms, protocol) for evaluator in evaluators]
     figures = autoencoder_figures(arms, decoded, protocol)

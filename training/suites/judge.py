@@ -27,10 +27,10 @@ PROMPTED = ("surface", "wall", "light")
 
 @dataclass(frozen=True)
 class Arms:
-    """The same scenes four times, uint8 [N,3,H,W], every product pasted in from the render.
+    """The same scenes five times, uint8 [N,3,H,W], every product pasted in from the render.
 
     `real`: the render; `vae`: through the autoencoder, the best that could be painted; `blur`: blurred; `ours`:
-    painted by the base.
+    painted by the base; `shuffled`: painted to the caption of another picture.
     """
 
     records: list[Record]
@@ -39,6 +39,7 @@ class Arms:
     vae: Tensor
     blur: Tensor
     ours: Tensor
+    shuffled: Tensor
 
     @property
     def categories(self) -> list[str]:
@@ -71,7 +72,7 @@ class Judge:
         others = self.arms.masks[foreign(self.arms.categories)]
         return {
             name: self.evaluator.scene(getattr(self.arms, name), self.arms.masks, others)
-            for name in ("real", "vae", "blur", "ours")
+            for name in ("real", "vae", "blur", "ours", "shuffled")
         }
 
     @cached_property
@@ -91,13 +92,14 @@ class Judge:
 
     def distance_figures(self) -> Judged:
         """KID of each arm's backgrounds to the renders', and of one half of the renders to the other (the floor)."""
-        names = ("real", "vae", "blur", "ours")
-        real, vae, blur, ours = standardised(*(self.answers[name]["features"] for name in names))
+        names = ("real", "vae", "blur", "ours", "shuffled")
+        real, vae, blur, ours, shuffled = standardised(*(self.answers[name]["features"] for name in names))
         first, second = halves(self.arms.categories)
         figures = {
             "kid_background": self.figure(kid(real, ours)),
             "kid_vae": self.figure(kid(real, vae)),
             "kid_blur": self.figure(kid(real, blur)),
+            "kid_shuffled": self.figure(kid(real, shuffled)),
             "kid_floor": bootstrap(
                 kid(real[first], real[second]),
                 [self.arms.categories[i] for i in first],
