@@ -186,7 +186,8 @@ def test_trained_frozen_loaded_and_the_suite_measures_with_them(
     keys = {key for key in figures if not key.endswith(("_low", "_high"))}
     assert keys >= {
         "vae_psnr", "vae_psnr_pca", "vae_psnr_edges", "vae_psnr_edges_pca", "vae_sharpness", "kid_background",
-        "kid_vae", "kid_blur", "kid_shuffled", "kid_floor", "diversity", "prompt_accuracy_surface", "prompt_accuracy_surface_real",
+        "kid_vae", "kid_blur", "kid_shuffled", "kid_floor", "diversity",
+        "prompt_accuracy_surface", "prompt_accuracy_surface_real",
         "prompt_accuracy_wall", "prompt_accuracy_wall_real", "prompt_accuracy_light", "prompt_accuracy_light_real",
         "extension_excess", "contact_rate", "contact_rate_real", "contact_auc",
     }  # fmt: skip

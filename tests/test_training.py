@@ -11,6 +11,7 @@ from training import train_base, train_vae
 from training.export import load_base
 from training.export_run import export_run
 from training.linear_pair import fit_pair, write
+from training.muon import NEWTON_SCHULZ, Muon, orthogonalised
 from training.pca import fit
 
 
@@ -31,6 +32,24 @@ def test_pca_is_optimal():
         shifted = projection.decode(latents + 0.05 * torch.randn(latents.shape))
         assert ((shifted - pictures) ** 2).mean() > error
     assert latents.var((0, 2, 3)).mean() == pytest.approx(1.0, abs=0.2)
+
+
+@pytest.mark.parametrize("shape", [(32, 288), (24, 48), (60, 24)])
+def test_muon_steps_by_an_orthogonal_matrix(shape: tuple[int, int]):
+    """The iterations, gathered into one product, are the ones applied to the matrix one after the other."""
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    a, b, c = NEWTON_SCHULZ
+    expected = matrix.double() / matrix.norm()
+    for _ in range(5):
+        left = expected @ expected.T
+        expected = a * expected + (b * left + c * left @ left) @ expected
+    assert (orthogonalised(matrix) - expected).abs().max() < 1e-5
+    singular = torch.linalg.svdvals(orthogonalised(matrix))
+    assert singular.min() > 0.6 and singular.max() < 1.3
+    weight = torch.nn.Parameter(torch.zeros(shape))
+    weight.grad = matrix
+    Muon([weight], lr=0.1).step()
+    assert float((weight**2).mean() ** 0.5) == pytest.approx(0.1 * 0.2, rel=0.25)
 
 
 def test_the_network_starts_as_the_linear_pair_inside_the_picture():

@@ -7,7 +7,9 @@ them in 1,000.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
@@ -18,13 +20,23 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonalised(matrix: Tensor, iterations: int = 5) -> Tensor:
-    """[m,n] with nearly all singular values near 1, the singular vectors being those of `matrix`."""
+    """[m,n] with nearly all singular values near 1, the singular vectors being those of `matrix`.
+
+    Every iteration multiplies by a polynomial of the Gram matrix from the left, and those commute. So they are
+    multiplied among themselves, in the smaller of m and n squared, and meet `matrix` once: for a 3x3 convolution a
+    third of the work.
+    """
     a, b, c = NEWTON_SCHULZ
     tall = matrix.shape[0] > matrix.shape[1]
     x = (matrix.T if tall else matrix) / (matrix.norm() + 1e-7)
+    gram = x @ x.T
+    product = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
     for _ in range(iterations):
-        gram = x @ x.T
-        x = a * x + (b * gram + c * gram @ gram) @ x
+        factor = b * gram + c * gram @ gram
+        factor.diagonal().add_(a)
+        product = factor @ product
+        gram = factor @ gram @ factor
+    x = product @ x
     return x.T if tall else x
 
 
@@ -40,11 +52,18 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> None:
         assert closure is None
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    update = self._matrix_update if parameter.ndim >= 2 else self._vector_update
-                    parameter.sub_(update(parameter, group), alpha=group["lr"])
+        due = [(p, group) for group in self.param_groups for p in group["params"] if p.grad is not None]
+        for parameter, _ in due:
+            self.state[parameter]  # made here: the dictionary isn't for several threads
+        # matrices are small for several cores to share one, so each core takes its own
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(self._update, due))
+
+    @torch.no_grad()
+    def _update(self, due: tuple[Parameter, dict]) -> None:
+        parameter, group = due
+        update = self._matrix_update if parameter.ndim >= 2 else self._vector_update
+        parameter.sub_(update(parameter, group), alpha=group["lr"])
 
     def _matrix_update(self, parameter: Parameter, group: dict) -> Tensor:
         state = self.state[parameter]
