@@ -110,16 +110,17 @@ def data(tmp_path: Path) -> Path:
 @pytest.fixture
 def evaluators() -> list:
     """Two evaluators of random weights, for tests in which it doesn't matter what they say."""
-    from training.evaluators.examples import CLASSES
     from training.evaluators.frozen import Evaluator
     from training.evaluators.networks import build
+    from training.train_evaluators import HEADS
 
     made = []
     for name in ("first", "second"):
         torch.manual_seed(len(name))
         shape = {"architecture": "residual", "widths": [8, 16, 16]}
         nets = {task: build({"task": task, **shape}).eval() for task in ("segment", "contact", "twin")}
-        heads = {head: len(classes) for head, classes in CLASSES.items()}
-        nets["scene"] = build({"task": "scene", **shape, "heads": heads}).eval()
+        for task, table in HEADS.items():
+            heads = {head: len(classes) for head, classes in table.items()}
+            nets[task] = build({"task": task, **shape, "heads": heads}).eval()
         made.append(Evaluator(name, nets, dict.fromkeys(nets, 32), 0.0, 0.0))
     return made

@@ -11,13 +11,14 @@ from PIL import Image
 from bg_core.autoencoder import Autoencoder
 from bg_core.errors import ProductBackgroundError
 from training import evaluate, freeze_evaluators, train_evaluators
-from training.evaluators.examples import CLASSES, UNKNOWN, draw, mirrored_labels, read_examples
+from training.evaluators.examples import CLASSES, KEEPSAKES, UNKNOWN, draw, mirrored_labels, read_examples
 from training.evaluators.frozen import load_evaluators
 from training.evaluators.networks import build
-from training.evaluators.tasks import TASKS, damaged, foreign, scene_figures
+from training.evaluators.tasks import TASKS, damaged, foreign, keepsakes_figures, scene_figures
 from training.evaluators.views import GREY, boxes, foot_view, scene_view, whole_view
 from training.muon import Muon
 from training.protocol import PROTOCOL, read_protocol
+from training.render.categories import CATEGORIES
 from training.suites import base as base_suite
 from training.suites import ladder
 
@@ -40,6 +41,10 @@ def render(folder: Path, count: int, half: str = "generic", negative: str | None
         ground = np.where(y[..., None] > 40, np.array([80 * (seed % 3), 60, 90]), rng.integers(0, 255, 3))
         shadow = ((x - 32) ** 2 / 4 + (y - 45) ** 2 < 12)[..., None]
         picture = np.where(disc[..., None], rng.integers(0, 255, 3), ground * (1 - 0.6 * shadow))
+        kept = [kind for kind in CATEGORIES[factors["category"]].bound_props if half == "bound" and seed % 8 < 4]
+        for place, kind in enumerate(kept):  # a square whose colour is its kind
+            tint = [255 * (list(KEEPSAKES).index(kind) >> bit & 1) for bit in range(3)]
+            picture[3:15, 4 + 46 * place : 16 + 46 * place] = tint
         if negative == "doubled":
             picture[((x - 54) ** 2 + (y - 38) ** 2 < 60)] = picture[34 - up, 32]
         picture = (picture + rng.integers(0, 6, picture.shape)).clip(0, 255).astype(np.uint8)
@@ -50,6 +55,7 @@ def render(folder: Path, count: int, half: str = "generic", negative: str | None
             mask = mask * (x < 35)
         Image.fromarray(mask.astype(np.uint8)).save(folder / "bg60k_masks_i" / f"{name}.png")
         factors |= {"seed": seed, "half": half, "negative": negative, "unseen_combination": seed % 2 == 0}
+        factors["bound_props"] = kept
         factors["caption"] = "a photo of a mug on oak, soft light from the left"
         (folder / "factors" / f"{name}.json").write_text(json.dumps(factors))
         lines.append(f"{name}.png, {factors['category']}\n")
@@ -73,9 +79,7 @@ def config(tmp_path: Path) -> Path:
     """Both evaluators, tiny."""
     networks = "\n".join(
         f'[{name}]\nseed = {seed}\narchitecture = "{architecture}"\nside = 32\n'
-        + "".join(
-            f"[{name}.{task}]\nsteps = 2\nwidths = [8, 16, 16]\n" for task in ("scene", "segment", "contact", "twin")
-        )
+        + "".join(f"[{name}.{task}]\nsteps = 2\nwidths = [8, 16, 16]\n" for task in TASKS)
         for name, seed, architecture in (("first", 1, "residual"), ("second", 2, "separable"))
     )
     path = tmp_path / "evaluators.toml"
@@ -150,6 +154,23 @@ def test_a_scene_network_learns_a_surface_but_no_category_from_generic_scenes(tm
     # four categories occur: an answer that is always the same is right in up to a quarter
     assert figures["category_leak"] < 0.3 and np.isnan(figures["category_accuracy"])
     assert [examples.categories[i] != c for i, c in zip(foreign(examples.categories), examples.categories, strict=True)]
+
+
+def test_keepsakes_are_told_apart_within_a_category(tmp_path: Path):
+    """There or not, in scenes of the same category: knowing which category may have one is worth nothing."""
+    folders = [render(tmp_path / "bound", 64, "bound"), render(tmp_path / "generic", 16)]
+    torch.manual_seed(0)
+    examples = read_examples(folders, Autoencoder(), tmp_path / "painted.safetensors")
+    heads = {kind: 2 for kind in KEEPSAKES}
+    net = build({"task": "keepsakes", "architecture": "residual", "side": 32, "widths": [16, 24, 32], "heads": heads})
+    optimizer = Muon(net.parameters(), lr=5e-3)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(120):
+        TASKS["keepsakes"].loss(net, examples, 24, 32, generator)["loss"].backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    figures = keepsakes_figures(net.eval(), examples, 32)
+    assert figures["keepsakes_auc"] > 0.85 and figures["keepsakes_found"] > figures["keepsakes_false_alarms"] + 0.2
 
 
 def test_trained_frozen_loaded_and_the_suite_measures_with_them(

@@ -14,13 +14,13 @@ from bg_core.files import replacing
 
 from .category_scenes import LIGHT_KINDS
 from .data import Record
-from .evaluators.examples import CLASSES
+from .evaluators.examples import CLASSES, KEEPSAKES
 from .evaluators.frozen import Evaluator
 from .metrics.decisions import hits
 from .render.categories import CATEGORIES
 
 Scores = dict[str, Tensor]
-"""A value for each picture: `right`, `twin` and `extension` [N] float64, `said` and `unsaid` [N], `features` [N,D]."""
+"""Values for each picture: `right`, `twin`, `extension`, `said`, `unsaid`, `keepsakes` [N] and `features` [N,D]."""
 
 SAID = {"surface": "surfaces", "wall": "walls", "palette": "palette", "light": "lights"}
 UNSAID = {"rig": "rigs", "arrangement": "arrangements"}
@@ -31,7 +31,8 @@ def score(evaluator: Evaluator, pictures: Tensor, masks: Tensor, others: Tensor,
     """Scores of uint8 pictures whose backgrounds should be those of `categories`.
 
     `others`: masks of that very category's products, so that the hidden place has not the shape of the product alone.
-    `said` and `unsaid`: the share of factors of which the background shows one of the category's own choices.
+    `said` and `unsaid`: the share of factors of which the background shows one of the category's own choices;
+    `keepsakes`: the share of the category's own props, which no scene of the generic half holds, that stand there.
     """
     answers = evaluator.scene(pictures, masks, others)
     wanted = torch.tensor([CLASSES["category"].index(category) for category in categories])
@@ -39,6 +40,7 @@ def score(evaluator: Evaluator, pictures: Tensor, masks: Tensor, others: Tensor,
         "right": hits(answers["category"], wanted),
         "said": typical(answers, categories, SAID),
         "unsaid": typical(answers, categories, UNSAID),
+        "keepsakes": own_keepsakes(evaluator.keepsakes(pictures, masks, others), categories),
         "twin": (evaluator.twin(pictures, masks) > evaluator.twin_threshold).double(),
         "extension": evaluator.extension(pictures, masks).double(),
         "features": answers["features"],
@@ -53,6 +55,13 @@ def typical(answers: dict[str, Tensor], categories: Sequence[str], factors: dict
         own = [getattr(CATEGORIES[category], choices) for category in categories]
         shares.append(torch.tensor([one in some for one, some in zip(shown, own, strict=True)]).double())
     return torch.stack(shares).mean(0)
+
+
+def own_keepsakes(there: Tensor, categories: Sequence[str]) -> Tensor:
+    """[N] float64: the share of its category's keepsakes that a picture shows; `there` [N,K] as `KEEPSAKES` orders."""
+    kinds = list(KEEPSAKES)
+    own = [[kinds.index(kind) for kind in CATEGORIES[category].bound_props] for category in categories]
+    return torch.stack([row[columns].double().mean() for row, columns in zip(there, own, strict=True)])
 
 
 def cell_hits(evaluator: Evaluator, pictures: Tensor, masks: Tensor, others: Tensor, asked: Sequence[str],

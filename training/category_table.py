@@ -19,7 +19,7 @@ from .metrics.intervals import Figure, bootstrap, flat, mean
 from .protocol import Protocol
 
 SMALLER_IS_BETTER = ("twin", "extension")
-METRICS = ("right", "said", "unsaid", "twin", "extension")
+METRICS = ("right", "said", "unsaid", "keepsakes", "twin", "extension")
 Key = tuple[str, str]
 """An arm, and on what it was examined."""
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from bg_core.errors import ProductBackgroundError
 
-from .evaluators.examples import CLASSES, Examples, read_examples
+from .evaluators.examples import CLASSES, KEEPSAKES, Examples, read_examples
 from .evaluators.networks import build
 from .evaluators.tasks import TASKS
 from .muon import Muon
@@ -26,6 +26,7 @@ from .run import Run, Settings
 from .train_base import load_autoencoder
 
 CONFIG = Path(__file__).parent / "configs" / "evaluators.toml"
+HEADS = {"scene": CLASSES, "keepsakes": KEEPSAKES}
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,8 @@ def read_plans(path: Path) -> Iterator[Plan]:
                 raise ProductBackgroundError(f"{path}: expected [{evaluator}.{task}].")
             values = common | own | table[task]
             config = {"task": task} | {key: values.pop(key) for key in ("architecture", "side", "widths")}
-            if task == "scene":
-                config["heads"] = {head: len(classes) for head, classes in CLASSES.items()}
+            if task in HEADS:
+                config["heads"] = {head: len(classes) for head, classes in HEADS[task].items()}
             values["options"] = {"parts": values.pop("parts")} | config
             yield Plan(evaluator, task, Settings.of(values, f"{path}, [{evaluator}.{task}]"), config)
 

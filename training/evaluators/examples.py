@@ -18,7 +18,9 @@ from bg_core.errors import ProductBackgroundError
 from bg_core.files import replacing
 
 from ..data import Record, load_masks, load_pictures, read_records
-from ..render.catalog import ARRANGEMENTS, DEPTHS_OF_FIELD, LIGHTS, PALETTE, RIGS, SURFACES, WALLS, shows_palette
+from ..render.catalog import (
+    ARRANGEMENTS, BOUND_PROPS, DEPTHS_OF_FIELD, LIGHTS, PALETTE, RIGS, SURFACES, WALLS, shows_palette,
+)  # fmt: skip
 from ..render.categories import CATEGORIES
 
 CLASSES: dict[str, tuple[str, ...]] = {
@@ -32,6 +34,9 @@ CLASSES: dict[str, tuple[str, ...]] = {
     "depth_of_field": tuple(DEPTHS_OF_FIELD),
 }
 """The heads of the scene evaluator and the answers of each, in the order of its logits."""
+
+KEEPSAKES: dict[str, tuple[str, ...]] = {kind: ("absent", "there") for kind in BOUND_PROPS}
+"""The heads of the keepsakes evaluator: the props that category-bound scenes alone hold, any number of them at once."""
 
 UNKNOWN = -100
 """The label of what a picture doesn't tell; cross entropy leaves it out."""
@@ -89,7 +94,8 @@ def read_metadata(file: Path) -> dict[str, str]:
 def labels_of(record: Record) -> dict[str, int]:
     """A record's label under each head.
 
-    The category counts only where the scene was made for it, the palette where something has its colour.
+    The category counts only where the scene was made for it, the palette where something has its colour. A keepsake's
+    label is whether it stands there.
     """
     labels = {}
     for head, classes in CLASSES.items():
@@ -103,7 +109,7 @@ def labels_of(record: Record) -> dict[str, int]:
         labels["category"] = UNKNOWN
     if not shows_palette(record.factors["surface"], record.factors["wall"]):
         labels["palette"] = UNKNOWN
-    return labels
+    return labels | {kind: int(kind in record.factors.get("bound_props", ())) for kind in KEEPSAKES}
 
 
 def read_examples(folders: Sequence[Path], coder: Autoencoder, cache: Path) -> Examples:
@@ -128,7 +134,7 @@ def read_examples(folders: Sequence[Path], coder: Autoencoder, cache: Path) -> E
         painted=through,
         masks=masks,
         wholes=wholes,
-        labels={head: torch.tensor([row[head] for row in labels]) for head in CLASSES},
+        labels={head: torch.tensor([row[head] for row in labels]) for head in (*CLASSES, *KEEPSAKES)},
         categories=[record.category for record in records],
         negatives=[record.factors.get("negative") or "" for record in records],
         seeds=seeds,
@@ -156,6 +162,8 @@ def painted(pictures: Tensor, masks: Tensor, coder: Autoencoder, batch: int = 16
 
 def mirrored_labels(head: str, labels: Tensor) -> Tensor:
     """The labels of the mirrored pictures: light from the left comes from the right."""
+    if head in KEEPSAKES:
+        return labels
     classes = CLASSES[head]
     names = [" ".join(MIRRORED.get(word, word) for word in name.split()) for name in classes]
     table = torch.tensor([classes.index(name) for name in names])

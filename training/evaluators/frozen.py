@@ -16,7 +16,7 @@ from bg_core.errors import ProductBackgroundError
 from ..metrics.decisions import extension
 from ..protocol import PROTOCOL, read_protocol
 from .networks import build
-from .tasks import TASKS, answers, found, scored
+from .tasks import TASKS, answers, found, scored, surely
 from .views import foot_view, whole_view
 
 KIND = "evaluator"
@@ -57,6 +57,10 @@ class Evaluator:
     def scene(self, pictures: Tensor, masks: Tensor, others: Tensor) -> dict[str, Tensor]:
         """Logits of each head, `features` [N,D] and `style` [N,64] of backgrounds; `others`: other products' masks."""
         return answers(self.nets["scene"], pictures, masks, others, self.sides["scene"])
+
+    def keepsakes(self, pictures: Tensor, masks: Tensor, others: Tensor) -> Tensor:
+        """[N,K] bool, which of the props of category-bound scenes (`examples.KEEPSAKES`) stand in the background."""
+        return surely(answers(self.nets["keepsakes"], pictures, masks, others, self.sides["keepsakes"])) > 0
 
     def contact(self, pictures: Tensor, masks: Tensor) -> Tensor:
         """[N], high where the product stands on its ground."""

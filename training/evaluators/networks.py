@@ -164,6 +164,6 @@ class SegmentNet(nn.Module):
 
 def build(config: Mapping[str, Any]) -> nn.Module:
     """The network that a frozen file's `config` describes."""
-    kinds = {"scene": SceneNet, "contact": ScoreNet, "twin": ScoreNet, "segment": SegmentNet}
+    kinds = {"scene": SceneNet, "keepsakes": SceneNet, "contact": ScoreNet, "twin": ScoreNet, "segment": SegmentNet}
     settings = {key: value for key, value in config.items() if key not in ("task", "side")}
     return kinds[config["task"]](**settings)

@@ -1,4 +1,4 @@
-"""The four evaluators: how a batch is drawn for each, its loss, and its figures on held-out pictures."""
+"""The five evaluators: how a batch is drawn for each, its loss, and its figures on held-out pictures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..metrics.decisions import extension, hits, retrieved, threshold_between
-from .examples import CLASSES, UNKNOWN, Examples, draw
+from ..render.categories import CATEGORIES
+from .examples import CLASSES, KEEPSAKES, UNKNOWN, Examples, draw
 from .views import foot_view, scene_view, whole_view
 
 Loss = Callable[[nn.Module, Examples, int, int, torch.Generator], dict[str, Tensor]]
@@ -103,6 +104,49 @@ def scene_figures(net: nn.Module, examples: Examples, side: int) -> dict[str, fl
     gallery = [[(i + k) % count for k in range(1, min(50, count))] for i in range(count)]
     figures["style_retrieval"] = float(retrieved(given["style"], mirrored["style"], gallery).mean())
     return figures
+
+
+# --- keepsakes: the props of category-bound scenes -----------------------------------------------------------------------
+
+
+def keepsakes_loss(net: nn.Module, examples: Examples, batch: int, side: int, generator: torch.Generator) -> dict:
+    """Three quarters of a batch are category-bound scenes, where one and the same category has the prop or lacks it."""
+    sound = rows_of(examples, "")
+    bound = examples.labels["category"][sound] != UNKNOWN
+    rows = torch.cat(
+        [sample(sound[bound], batch - batch // 4, generator), sample(sound[~bound], batch // 4, generator)]
+    )
+    drawn = draw(examples, rows, generator)
+    radius = 0.03 + 0.05 * float(torch.rand(1, generator=generator))
+    view = scene_view(drawn.pictures, drawn.masks, other_masks(drawn.masks, generator), side, radius)
+    answers = net(view)
+    return {"loss": torch.stack([F.cross_entropy(answers[kind], drawn.labels[kind]) for kind in KEEPSAKES]).mean()}
+
+
+def surely(given: Mapping[str, Tensor]) -> Tensor:
+    """[N,K], positive where a keepsake is there: by how much the logit of that is the larger one."""
+    return torch.stack([given[kind][:, 1] - given[kind][:, 0] for kind in KEEPSAKES], dim=1)
+
+
+def keepsakes_figures(net: nn.Module, examples: Examples, side: int) -> dict[str, float]:
+    """How surely a keepsake is seen in the scenes of the categories that may have it: there or not, all else alike."""
+    scenes = examples.chosen(rows_of(examples, "").tolist())
+    others = scenes.wholes[foreign(scenes.categories)]
+    sure = surely(answers(net, scenes.painted, scenes.wholes, others, side))
+    bound = scenes.labels["category"] != UNKNOWN
+    areas, found, alarms = [], [], []
+    for column, kind in enumerate(KEEPSAKES):
+        may = torch.tensor([kind in CATEGORIES[category].bound_props for category in scenes.categories]) & bound
+        there, absent = (sure[may & (scenes.labels[kind] == value), column] for value in (1, 0))
+        if len(there) and len(absent):
+            areas.append((there[:, None] > absent[None]).double().mean())
+            found.append((there > 0).double().mean())
+            alarms.append((absent > 0).double().mean())
+    names = ("keepsakes_auc", "keepsakes_found", "keepsakes_false_alarms")
+    return {
+        name: float(torch.stack(values).mean()) if values else float("nan")
+        for name, values in zip(names, (areas, found, alarms), strict=True)
+    }
 
 
 # --- one number a picture: contact, twins -----------------------------------------------------------------------------
@@ -198,6 +242,7 @@ def segment_figures(net: nn.Module, examples: Examples, side: int) -> dict[str, 
 
 TASKS: Mapping[str, Task] = {
     "scene": Task(scene_loss, scene_figures),
+    "keepsakes": Task(keepsakes_loss, keepsakes_figures),
     "segment": Task(segment_loss, segment_figures),
     "contact": score_task("lifted", foot_view, "contact", faulty=False),
     "twin": score_task("doubled", whole_view, "twin", faulty=True),

@@ -112,7 +112,7 @@ def groups_of(stage: Stage, scores: dict[str, Scores], protocol: Protocol) -> li
         if key == "base":
             continue
         accuracies[key] = figure(mean(some["right"]), whose(key))
-        for layer in ("said", "unsaid"):
+        for layer in ("said", "unsaid", "keepsakes"):
             accuracies[key.replace("accuracy", layer)] = figure(mean(some[layer]), whose(key))
     for suffix, counted in (("seen_shapes", ~unseen), ("unseen_shapes", unseen)):
         if bool(counted.any()):
