@@ -161,7 +161,7 @@ def test_keepsakes_are_told_apart_within_a_category(tmp_path: Path):
     folders = [render(tmp_path / "bound", 64, "bound"), render(tmp_path / "generic", 16)]
     torch.manual_seed(0)
     examples = read_examples(folders, Autoencoder(), tmp_path / "painted.safetensors")
-    heads = {kind: 2 for kind in KEEPSAKES}
+    heads = dict.fromkeys(KEEPSAKES, 2)
     net = build({"task": "keepsakes", "architecture": "residual", "side": 32, "widths": [16, 24, 32], "heads": heads})
     optimizer = Muon(net.parameters(), lr=5e-3)
     generator = torch.Generator().manual_seed(0)

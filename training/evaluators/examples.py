@@ -19,7 +19,15 @@ from bg_core.files import replacing
 
 from ..data import Record, load_masks, load_pictures, read_records
 from ..render.catalog import (
-    ARRANGEMENTS, BOUND_PROPS, DEPTHS_OF_FIELD, LIGHTS, PALETTE, RIGS, SURFACES, WALLS, shows_palette,
+    ARRANGEMENTS,
+    BOUND_PROPS,
+    DEPTHS_OF_FIELD,
+    LIGHTS,
+    PALETTE,
+    RIGS,
+    SURFACES,
+    WALLS,
+    shows_palette,
 )  # fmt: skip
 from ..render.categories import CATEGORIES
 
@@ -35,7 +43,7 @@ CLASSES: dict[str, tuple[str, ...]] = {
 }
 """The heads of the scene evaluator and the answers of each, in the order of its logits."""
 
-KEEPSAKES: dict[str, tuple[str, ...]] = {kind: ("absent", "there") for kind in BOUND_PROPS}
+KEEPSAKES: dict[str, tuple[str, ...]] = dict.fromkeys(BOUND_PROPS, ("absent", "there"))
 """The heads of the keepsakes evaluator: the props that category-bound scenes alone hold, any number of them at once."""
 
 UNKNOWN = -100

@@ -106,7 +106,7 @@ def scene_figures(net: nn.Module, examples: Examples, side: int) -> dict[str, fl
     return figures
 
 
-# --- keepsakes: the props of category-bound scenes -----------------------------------------------------------------------
+# --- keepsakes: the props of category-bound scenes --------------------------------------------------------------------
 
 
 def keepsakes_loss(net: nn.Module, examples: Examples, batch: int, side: int, generator: torch.Generator) -> dict:
