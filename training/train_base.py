@@ -24,6 +24,7 @@ from .data import read_records, split
 from .diffusion import demonstration_diffusion
 from .export import new_text_encoder, new_unet
 from .latents import kept_latents
+from .muon import Muon
 from .render.catalog import LIGHTS, PALETTE, PROPS, SURFACES, WALLS
 from .render.categories import CATEGORIES
 from .run import Run, Settings
@@ -69,7 +70,7 @@ def main(arguments: list[str] | None = None) -> None:
     torch.manual_seed(settings.seed)
     unet, text = new_unet(), new_text_encoder(words)
     unet.to(memory_format=torch.channels_last)
-    run = Run(options.out, settings, {"unet": unet, "text": text})
+    run = Run(options.out, settings, {"unet": unet, "text": text}, Muon)
     diffusion = demonstration_diffusion()
 
     def context(captions: list[str], generator: torch.Generator | None = None) -> Tensor:

@@ -156,10 +156,16 @@ def score_task(fault: str, view: Callable[[Tensor, Tensor, int], Tensor], name: 
     """A network that tells sound pictures from those with `fault`; `faulty`: a high score means the fault."""
 
     def loss(net: nn.Module, examples: Examples, batch: int, side: int, generator: torch.Generator) -> dict:
-        sound, bad = (sample(rows_of_half(examples, kind), batch // 2, generator) for kind in ("", fault))
+        sound, bad = (rows_of_half(examples, kind) for kind in ("", fault))
+        bad = sample(bad, batch // 2, generator)
+        # half of the sound ones are the faulty ones' own scenes: nothing but the fault tells those apart
+        without = {examples.seeds[row]: row for row in sound.tolist()}
+        same = [without[examples.seeds[row]] for row in bad[: batch // 4].tolist() if examples.seeds[row] in without]
+        sound = torch.cat([torch.tensor(same, dtype=torch.long), sample(sound, batch // 2 - len(same), generator)])
         both = draw(examples, torch.cat([sound, bad]), generator)
         target = torch.cat([torch.full((len(sound),), float(not faulty)), torch.full((len(bad),), float(faulty))])
-        logits = net(view(both.pictures, both.masks, side))
+        tint = 0.8 + 0.4 * torch.rand(len(target), 3, 1, 1, generator=generator)
+        logits = net(view((both.pictures * tint).clamp(max=1), both.masks, side))
         return {"loss": F.binary_cross_entropy_with_logits(logits, target)}
 
     def figures(net: nn.Module, examples: Examples, side: int) -> dict[str, float]:
