@@ -112,15 +112,13 @@ def evaluators() -> list:
     """Two evaluators of random weights, for tests in which it doesn't matter what they say."""
     from training.evaluators.frozen import Evaluator
     from training.evaluators.networks import build
-    from training.train_evaluators import HEADS
+    from training.train_evaluators import SHAPES
 
     made = []
     for name in ("first", "second"):
         torch.manual_seed(len(name))
         shape = {"architecture": "residual", "widths": [8, 16, 16]}
         nets = {task: build({"task": task, **shape}).eval() for task in ("segment", "contact", "twin")}
-        for task, table in HEADS.items():
-            heads = {head: len(classes) for head, classes in table.items()}
-            nets[task] = build({"task": task, **shape, "heads": heads}).eval()
-        made.append(Evaluator(name, nets, dict.fromkeys(nets, 32), 0.0, 0.0))
+        nets |= {task: build({"task": task, **shape, **more}).eval() for task, more in SHAPES.items()}
+        made.append(Evaluator(name, nets, dict.fromkeys(nets, 32), 0.0, 0.0, 0.0))
     return made

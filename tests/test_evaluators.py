@@ -42,9 +42,12 @@ def render(folder: Path, count: int, half: str = "generic", negative: str | None
         shadow = ((x - 32) ** 2 / 4 + (y - 45) ** 2 < 12)[..., None]
         picture = np.where(disc[..., None], rng.integers(0, 255, 3), ground * (1 - 0.6 * shadow))
         kept = [kind for kind in CATEGORIES[factors["category"]].bound_props if half == "bound" and seed % 8 < 4]
+        drawn_boxes = []
         for place, kind in enumerate(kept):  # a square whose colour is its kind
-            tint = [255 * (list(KEEPSAKES).index(kind) >> bit & 1) for bit in range(3)]
-            picture[3:15, 4 + 46 * place : 16 + 46 * place] = tint
+            tint = [255 * (KEEPSAKES.index(kind) >> bit & 1) for bit in range(3)]
+            left = 4 + 46 * place
+            picture[3:15, left : left + 12] = tint
+            drawn_boxes.append({"kind": kind, "box": [left / SIDE, 3 / SIDE, (left + 12) / SIDE, 15 / SIDE]})
         if negative == "doubled":
             picture[((x - 54) ** 2 + (y - 38) ** 2 < 60)] = picture[34 - up, 32]
         picture = (picture + rng.integers(0, 6, picture.shape)).clip(0, 255).astype(np.uint8)
@@ -55,7 +58,7 @@ def render(folder: Path, count: int, half: str = "generic", negative: str | None
             mask = mask * (x < 35)
         Image.fromarray(mask.astype(np.uint8)).save(folder / "bg60k_masks_i" / f"{name}.png")
         factors |= {"seed": seed, "half": half, "negative": negative, "unseen_combination": seed % 2 == 0}
-        factors["bound_props"] = kept
+        factors["prop_boxes"] = drawn_boxes
         factors["caption"] = "a photo of a mug on oak, soft light from the left"
         (folder / "factors" / f"{name}.json").write_text(json.dumps(factors))
         lines.append(f"{name}.png, {factors['category']}\n")
@@ -161,11 +164,11 @@ def test_keepsakes_are_told_apart_within_a_category(tmp_path: Path):
     folders = [render(tmp_path / "bound", 64, "bound"), render(tmp_path / "generic", 16)]
     torch.manual_seed(0)
     examples = read_examples(folders, Autoencoder(), tmp_path / "painted.safetensors")
-    heads = dict.fromkeys(KEEPSAKES, 2)
-    net = build({"task": "keepsakes", "architecture": "residual", "side": 32, "widths": [16, 24, 32], "heads": heads})
+    shape = {"architecture": "residual", "widths": [16, 24, 32], "kinds": len(KEEPSAKES)}
+    net = build({"task": "keepsakes", "side": 32, **shape})
     optimizer = Muon(net.parameters(), lr=5e-3)
     generator = torch.Generator().manual_seed(0)
-    for _ in range(120):
+    for _ in range(160):
         TASKS["keepsakes"].loss(net, examples, 24, 32, generator)["loss"].backward()
         optimizer.step()
         optimizer.zero_grad()

@@ -59,8 +59,7 @@ def typical(answers: dict[str, Tensor], categories: Sequence[str], factors: dict
 
 def own_keepsakes(there: Tensor, categories: Sequence[str]) -> Tensor:
     """[N] float64: the share of its category's keepsakes that a picture shows; `there` [N,K] as `KEEPSAKES` orders."""
-    kinds = list(KEEPSAKES)
-    own = [[kinds.index(kind) for kind in CATEGORIES[category].bound_props] for category in categories]
+    own = [[KEEPSAKES.index(kind) for kind in CATEGORIES[category].bound_props] for category in categories]
     return torch.stack([row[columns].double().mean() for row, columns in zip(there, own, strict=True)])
 
 

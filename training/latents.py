@@ -23,6 +23,8 @@ from .data import Record, load_masks, load_pictures
 from .framing import framed
 from .painters import Coder
 
+PICTURES_PER_FILE = 200
+
 
 @dataclass(frozen=True)
 class Latents:
@@ -50,25 +52,32 @@ class Latents:
 def kept_latents(
     coder: Coder, records: Sequence[Record], side: int, views: int, folder: Path, batch: int = 16
 ) -> Latents:
-    """`encoded`, from a file in `folder` where the same was computed before.
+    """`encoded`, from files in `folder` where the same was computed before.
 
-    The file's name is a digest of everything that decides its content: pictures, views, side, autoencoder.
+    Each file holds some hundred pictures, so what was stopped goes on there, and what grew encodes what
+    is new. Its name is a digest of everything that decides its content: pictures, views, side, autoencoder.
     """
-    about = hashlib.sha256(json.dumps([side, views]).encode())
-    for record in records:
-        for path in (record.picture, record.mask):
-            facts = path.stat()
-            about.update(f"{path.resolve()} {facts.st_size} {facts.st_mtime_ns}\n".encode())
+    shared = hashlib.sha256(json.dumps([side, views]).encode())
     if isinstance(coder, nn.Module):
         for value in coder.state_dict().values():
-            about.update(value.detach().cpu().float().contiguous().numpy().tobytes())
-    file = folder / f"latents_{about.hexdigest()[:16]}.safetensors"
-    if not file.is_file():
-        latents = encoded(coder, records, side, views, batch)
-        folder.mkdir(parents=True, exist_ok=True)
-        with replacing(file) as temporary:
-            save_file({key: value.contiguous() for key, value in vars(latents).items()}, temporary)
-    return Latents(**load_file(file))
+            shared.update(value.detach().cpu().float().contiguous().numpy().tobytes())
+    parts = []
+    starts = range(0, len(records), PICTURES_PER_FILE)
+    for start in tqdm(starts, desc=f"latents of {side} pixels", unit="file", disable=len(starts) < 2):
+        some = records[start : start + PICTURES_PER_FILE]
+        about = shared.copy()
+        for path in (path for record in some for path in (record.picture, record.mask)):
+            facts = path.stat()
+            about.update(f"{path.resolve()} {facts.st_size} {facts.st_mtime_ns}\n".encode())
+        file = folder / f"latents_{about.hexdigest()[:16]}.safetensors"
+        if not file.is_file():
+            latents = encoded(coder, some, side, views, batch)
+            folder.mkdir(parents=True, exist_ok=True)
+            with replacing(file) as temporary:
+                save_file({key: value.contiguous() for key, value in vars(latents).items()}, temporary)
+        parts.append(load_file(file))
+    nothing = parts[0].pop("nothing")
+    return Latents(**{key: torch.cat([part[key] for part in parts]) for key in parts[0]}, nothing=nothing)
 
 
 @torch.no_grad()
@@ -80,7 +89,7 @@ def encoded(coder: Coder, records: Sequence[Record], side: int, views: int, batc
     device = next(coder.parameters()).device if isinstance(coder, nn.Module) else torch.device("cpu")
     parts: dict[str, list[Tensor]] = defaultdict(list)
     chunks = range(0, len(records), batch)
-    for start in tqdm(chunks, desc="latents", unit="batch", mininterval=5, disable=len(records) <= 4 * batch):
+    for start in tqdm(chunks, desc="latents", unit="batch", mininterval=5, leave=False, disable=len(chunks) <= 4):
         some = list(records[start : start + batch])
         sizes = {_size(record) for record in some}
         # squares about the product where needed, large enough that framing doesn't enlarge what it zooms into

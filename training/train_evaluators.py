@@ -26,7 +26,10 @@ from .run import Run, Settings
 from .train_base import load_autoencoder
 
 CONFIG = Path(__file__).parent / "configs" / "evaluators.toml"
-HEADS = {"scene": CLASSES, "keepsakes": KEEPSAKES}
+SHAPES: dict[str, dict[str, Any]] = {
+    "scene": {"heads": {head: len(classes) for head, classes in CLASSES.items()}},
+    "keepsakes": {"kinds": len(KEEPSAKES)},
+}
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,7 @@ def read_plans(path: Path) -> Iterator[Plan]:
                 raise ProductBackgroundError(f"{path}: expected [{evaluator}.{task}].")
             values = common | own | table[task]
             config = {"task": task} | {key: values.pop(key) for key in ("architecture", "side", "widths")}
-            if task in HEADS:
-                config["heads"] = {head: len(classes) for head, classes in HEADS[task].items()}
+            config |= SHAPES.get(task, {})
             values["options"] = {"parts": values.pop("parts")} | config
             yield Plan(evaluator, task, Settings.of(values, f"{path}, [{evaluator}.{task}]"), config)
 

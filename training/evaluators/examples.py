@@ -43,8 +43,11 @@ CLASSES: dict[str, tuple[str, ...]] = {
 }
 """The heads of the scene evaluator and the answers of each, in the order of its logits."""
 
-KEEPSAKES: dict[str, tuple[str, ...]] = dict.fromkeys(BOUND_PROPS, ("absent", "there"))
-"""The heads of the keepsakes evaluator: the props that category-bound scenes alone hold, any number of them at once."""
+KEEPSAKES = BOUND_PROPS
+"""What the keepsakes evaluator looks for: the props that category-bound scenes alone hold, any number at once."""
+
+GRID = 24
+"""Cells across and down in which places of keepsakes are kept."""
 
 UNKNOWN = -100
 """The label of what a picture doesn't tell; cross entropy leaves it out."""
@@ -62,6 +65,7 @@ class Examples:
     `painted` is what a generator could at best deliver: the picture through the autoencoder, its product pasted back
     (held-out pictures and a third of the others; elsewhere the picture itself). `masks` may lack a part of the
     product, `wholes` never do. `negatives` names each picture's fault, or nothing.
+    `places` [N,K,g,g] uint8: 255 where a box of that keepsake covers a cell.
     """
 
     pictures: Tensor
@@ -72,6 +76,7 @@ class Examples:
     categories: list[str]
     negatives: list[str]
     seeds: list[int]
+    places: Tensor
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -81,6 +86,7 @@ class Examples:
             *(t[list(rows)] for t in (self.pictures, self.painted, self.masks, self.wholes)),
             {head: values[list(rows)] for head, values in self.labels.items()},
             *([values[i] for i in rows] for values in (self.categories, self.negatives, self.seeds)),
+            self.places[list(rows)],
         )
 
     def split(self) -> tuple[Examples, Examples]:
@@ -102,8 +108,7 @@ def read_metadata(file: Path) -> dict[str, str]:
 def labels_of(record: Record) -> dict[str, int]:
     """A record's label under each head.
 
-    The category counts only where the scene was made for it, the palette where something has its colour. A keepsake's
-    label is whether it stands there.
+    The category counts only where the scene was made for it, the palette where something has its colour.
     """
     labels = {}
     for head, classes in CLASSES.items():
@@ -117,7 +122,17 @@ def labels_of(record: Record) -> dict[str, int]:
         labels["category"] = UNKNOWN
     if not shows_palette(record.factors["surface"], record.factors["wall"]):
         labels["palette"] = UNKNOWN
-    return labels | {kind: int(kind in record.factors.get("bound_props", ())) for kind in KEEPSAKES}
+    return labels
+
+
+def places_of(record: Record) -> Tensor:
+    """[K,g,g] uint8: where each keepsake stands, 255 inside its boxes."""
+    places = torch.zeros(len(KEEPSAKES), GRID, GRID, dtype=torch.uint8)
+    for prop in record.factors.get("prop_boxes", ()):
+        if prop["kind"] in KEEPSAKES:
+            left, top, right, bottom = (round(GRID * edge) for edge in prop["box"])
+            places[KEEPSAKES.index(prop["kind"]), top : max(bottom, top + 1), left : max(right, left + 1)] = 255
+    return places
 
 
 def read_examples(folders: Sequence[Path], coder: Autoencoder, cache: Path) -> Examples:
@@ -142,10 +157,11 @@ def read_examples(folders: Sequence[Path], coder: Autoencoder, cache: Path) -> E
         painted=through,
         masks=masks,
         wholes=wholes,
-        labels={head: torch.tensor([row[head] for row in labels]) for head in (*CLASSES, *KEEPSAKES)},
+        labels={head: torch.tensor([row[head] for row in labels]) for head in CLASSES},
         categories=[record.category for record in records],
         negatives=[record.factors.get("negative") or "" for record in records],
         seeds=seeds,
+        places=torch.stack([places_of(record) for record in records]),
     )
 
 
@@ -170,8 +186,6 @@ def painted(pictures: Tensor, masks: Tensor, coder: Autoencoder, batch: int = 16
 
 def mirrored_labels(head: str, labels: Tensor) -> Tensor:
     """The labels of the mirrored pictures: light from the left comes from the right."""
-    if head in KEEPSAKES:
-        return labels
     classes = CLASSES[head]
     names = [" ".join(MIRRORED.get(word, word) for word in name.split()) for name in classes]
     table = torch.tensor([classes.index(name) for name in names])
@@ -180,12 +194,14 @@ def mirrored_labels(head: str, labels: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Draw:
-    """An augmented batch in [0,1]: pictures [B,3,H,W], masks and wholes [B,1,H,W], labels [B] a head."""
+    """An augmented batch in [0,1]: pictures [B,3,H,W], masks and wholes [B,1,H,W], labels [B] a head; `places`
+    [B,K,g,g], how much of a cell a keepsake's box covers."""
 
     pictures: Tensor
     masks: Tensor
     wholes: Tensor
     labels: dict[str, Tensor]
+    places: Tensor
 
 
 def draw(examples: Examples, rows: Tensor, generator: torch.Generator) -> Draw:
@@ -201,10 +217,14 @@ def draw(examples: Examples, rows: Tensor, generator: torch.Generator) -> Draw:
     grid[:, 0, 2], grid[:, 1, 2] = (uniform[3] * 2 - 1) * (1 - zoom), (uniform[4] * 2 - 1) * (1 - zoom)
     places = F.affine_grid(grid, [n, 5, size, size], align_corners=False)
     stack = F.grid_sample(stack, places, padding_mode="border", align_corners=False)
+    there = F.grid_sample(
+        examples.places[rows].float() / 255, F.affine_grid(grid, [n, 1, GRID, GRID], align_corners=False),
+        align_corners=False,
+    )  # fmt: skip
     gain = 0.92 + 0.16 * uniform[5].view(-1, 1, 1, 1)
     pictures = stack[:, :3] * gain + 0.01 * torch.randn(n, 3, size, size, generator=generator)
     labels = {}
     for head, values in examples.labels.items():
         values = values[rows]
         labels[head] = torch.where(flip, mirrored_labels(head, values), values)
-    return Draw(pictures.clamp(0, 1), stack[:, 3:4], stack[:, 4:], labels)
+    return Draw(pictures.clamp(0, 1), stack[:, 3:4], stack[:, 4:], labels, there)

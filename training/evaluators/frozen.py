@@ -53,6 +53,7 @@ class Evaluator:
     sides: Mapping[str, int]
     contact_threshold: float
     twin_threshold: float
+    keepsakes_threshold: float
 
     def scene(self, pictures: Tensor, masks: Tensor, others: Tensor) -> dict[str, Tensor]:
         """Logits of each head, `features` [N,D] and `style` [N,64] of backgrounds; `others`: other products' masks."""
@@ -60,7 +61,8 @@ class Evaluator:
 
     def keepsakes(self, pictures: Tensor, masks: Tensor, others: Tensor) -> Tensor:
         """[N,K] bool, which of the props of category-bound scenes (`examples.KEEPSAKES`) stand in the background."""
-        return surely(answers(self.nets["keepsakes"], pictures, masks, others, self.sides["keepsakes"])) > 0
+        sure = surely(self.nets["keepsakes"], pictures, masks, others, self.sides["keepsakes"])
+        return sure > self.keepsakes_threshold
 
     def contact(self, pictures: Tensor, masks: Tensor) -> Tensor:
         """[N], high where the product stands on its ground."""
@@ -95,6 +97,6 @@ def load_evaluators(protocol: Path = PROTOCOL, folder: Path = FOLDER) -> list[Ev
                 )
             nets[task], config = thaw(file)
             sides[task] = config["side"]
-        thresholds = entries["contact"]["contact_threshold"], entries["twin"]["twin_threshold"]
+        thresholds = (entries[task][f"{task}_threshold"] for task in ("contact", "twin", "keepsakes"))
         loaded.append(Evaluator(evaluator, nets, sides, *thresholds))
     return loaded

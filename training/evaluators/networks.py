@@ -130,6 +130,21 @@ class SceneNet(nn.Module):
         return answers | {"features": features, "style": F.normalize(self.style(kept), dim=1)}
 
 
+class KeepsakeNet(nn.Module):
+    """Which of K props stands in which cell, [B,4,s,s] -> logits [B,K,s/8,s/8]."""
+
+    def __init__(self, architecture: Architecture, widths: Sequence[int], kinds: int) -> None:
+        super().__init__()
+        self.trunk = Trunk(architecture, widths)
+        self.drop = nn.Dropout2d(0.1)
+        self.head = nn.Conv2d(widths[-1] + widths[-2], kinds, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        *_, fine, coarse = self.trunk(x)
+        coarse = F.interpolate(coarse, size=fine.shape[-2:], mode="bilinear")
+        return self.head(self.drop(torch.cat([fine, coarse], dim=1)))
+
+
 class ScoreNet(nn.Module):
     """One number a picture, [B,4,s,s] -> [B]: how surely a product stands on its ground, or has a twin."""
 
@@ -164,6 +179,6 @@ class SegmentNet(nn.Module):
 
 def build(config: Mapping[str, Any]) -> nn.Module:
     """The network that a frozen file's `config` describes."""
-    kinds = {"scene": SceneNet, "keepsakes": SceneNet, "contact": ScoreNet, "twin": ScoreNet, "segment": SegmentNet}
+    kinds = {"scene": SceneNet, "keepsakes": KeepsakeNet, "contact": ScoreNet, "twin": ScoreNet, "segment": SegmentNet}
     settings = {key: value for key, value in config.items() if key not in ("task", "side")}
     return kinds[config["task"]](**settings)

@@ -9,10 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bg_core.covering import covering
+
 from ..metrics.decisions import extension, hits, retrieved, threshold_between
 from ..render.categories import CATEGORIES
-from .examples import CLASSES, KEEPSAKES, UNKNOWN, Examples, draw
-from .views import foot_view, scene_view, whole_view
+from .examples import CLASSES, GRID, KEEPSAKES, UNKNOWN, Examples, draw
+from .views import DILATION, foot_view, scene_view, whole_view
 
 Loss = Callable[[nn.Module, Examples, int, int, torch.Generator], dict[str, Tensor]]
 """(network, examples, batch, side, generator) -> named losses, one of them `loss`."""
@@ -24,6 +26,10 @@ class Task:
 
     loss: Loss
     figures: Callable[[nn.Module, Examples, int], dict[str, float]]
+
+
+RARE = 6.0
+"""Weight of the cells where a keepsake stands: it covers few of them."""
 
 
 def other_masks(masks: Tensor, generator: torch.Generator) -> Tensor:
@@ -110,42 +116,61 @@ def scene_figures(net: nn.Module, examples: Examples, side: int) -> dict[str, fl
 
 
 def keepsakes_loss(net: nn.Module, examples: Examples, batch: int, side: int, generator: torch.Generator) -> dict:
-    """Three quarters of a batch are category-bound scenes, where one and the same category has the prop or lacks it."""
+    """Cell by cell, so that a few hundred pictures show what each looks like; most of them category-bound scenes."""
     sound = rows_of(examples, "")
     bound = examples.labels["category"][sound] != UNKNOWN
     rows = torch.cat(
-        [sample(sound[bound], batch - batch // 4, generator), sample(sound[~bound], batch // 4, generator)]
+        [sample(sound[bound], batch - batch // 8, generator), sample(sound[~bound], batch // 8, generator)]
     )
     drawn = draw(examples, rows, generator)
     radius = 0.03 + 0.05 * float(torch.rand(1, generator=generator))
     view = scene_view(drawn.pictures, drawn.masks, other_masks(drawn.masks, generator), side, radius)
-    answers = net(view)
-    return {"loss": torch.stack([F.cross_entropy(answers[kind], drawn.labels[kind]) for kind in KEEPSAKES]).mean()}
+    logits = net(view)
+    there = F.interpolate(drawn.places, size=logits.shape[-2:], mode="area")
+    seen = 1 - F.interpolate(view[:, 3:], size=logits.shape[-2:], mode="area")
+    error = F.binary_cross_entropy_with_logits(logits, there, pos_weight=torch.tensor(RARE), reduction="none")
+    return {"loss": (error * seen).sum() / (seen.sum() * logits.shape[1])}
 
 
-def surely(given: Mapping[str, Tensor]) -> Tensor:
-    """[N,K], positive where a keepsake is there: by how much the logit of that is the larger one."""
-    return torch.stack([given[kind][:, 1] - given[kind][:, 0] for kind in KEEPSAKES], dim=1)
+@torch.no_grad()
+def surely(net: nn.Module, pictures: Tensor, masks: Tensor, others: Tensor, side: int) -> Tensor:
+    """[N,K], high where a keepsake stands somewhere in the background of a uint8 picture."""
+    parts = []
+    for image, mask, other in zip(*(t.split(32) for t in (pictures, masks, others)), strict=True):
+        view = scene_view(image.float() / 255, mask.float() / 255, other.float() / 255, side)
+        parts.append(net(view).amax((2, 3)))
+    return torch.cat(parts)
 
 
 def keepsakes_figures(net: nn.Module, examples: Examples, side: int) -> dict[str, float]:
-    """How surely a keepsake is seen in the scenes of the categories that may have it: there or not, all else alike."""
+    """How surely a keepsake is seen in scenes of the categories that may have it, there or not, all else being alike.
+
+    Only places that nothing hides count. The threshold lies where as many are missed as are seen in vain.
+    """
     scenes = examples.chosen(rows_of(examples, "").tolist())
     others = scenes.wholes[foreign(scenes.categories)]
-    sure = surely(answers(net, scenes.painted, scenes.wholes, others, side))
+    sure = surely(net, scenes.painted, scenes.wholes, others, side)
+    hidden = covering(scenes.wholes.float() / 255, DILATION) + covering(others.float() / 255, DILATION)
+    seen = (F.interpolate(hidden, size=(GRID, GRID), mode="area") < 0.5).float()
+    there = (scenes.places / 255 * seen).sum((2, 3)) >= 4
+    absent = scenes.places.sum((2, 3)) == 0
     bound = scenes.labels["category"] != UNKNOWN
-    areas, found, alarms = [], [], []
+    high, low, areas = [], [], []
     for column, kind in enumerate(KEEPSAKES):
         may = torch.tensor([kind in CATEGORIES[category].bound_props for category in scenes.categories]) & bound
-        there, absent = (sure[may & (scenes.labels[kind] == value), column] for value in (1, 0))
-        if len(there) and len(absent):
-            areas.append((there[:, None] > absent[None]).double().mean())
-            found.append((there > 0).double().mean())
-            alarms.append((absent > 0).double().mean())
-    names = ("keepsakes_auc", "keepsakes_found", "keepsakes_false_alarms")
+        shown, missing = (sure[may & case[:, column], column] for case in (there, absent))
+        if len(shown) and len(missing):
+            areas.append((shown[:, None] > missing[None]).double().mean())
+            high.append(shown)
+            low.append(missing)
+    if not areas:
+        return {"keepsakes_auc": float("nan"), "keepsakes_threshold": 0.0}
+    threshold = threshold_between(torch.cat(high), torch.cat(low))
     return {
-        name: float(torch.stack(values).mean()) if values else float("nan")
-        for name, values in zip(names, (areas, found, alarms), strict=True)
+        "keepsakes_auc": float(torch.stack(areas).mean()),
+        "keepsakes_threshold": threshold,
+        "keepsakes_found": float((torch.cat(high) > threshold).double().mean()),
+        "keepsakes_false_alarms": float((torch.cat(low) > threshold).double().mean()),
     }
 
 
@@ -248,8 +273,8 @@ def segment_figures(net: nn.Module, examples: Examples, side: int) -> dict[str, 
 
 TASKS: Mapping[str, Task] = {
     "scene": Task(scene_loss, scene_figures),
-    "keepsakes": Task(keepsakes_loss, keepsakes_figures),
     "segment": Task(segment_loss, segment_figures),
     "contact": score_task("lifted", foot_view, "contact", faulty=False),
     "twin": score_task("doubled", whole_view, "twin", faulty=True),
+    "keepsakes": Task(keepsakes_loss, keepsakes_figures),
 }
