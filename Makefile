@@ -3,7 +3,7 @@ PYTHON ?= $(or $(shell command -v python3.11 || command -v python3.12 || command
 VENV   := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test comfyui setup lint clean
+.PHONY: help demo test bench comfyui setup lint clean
 
 help:  ## list these targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -15,6 +15,9 @@ demo:  ## paint backgrounds for our product photographs, or for those in PHOTOS=
 test: lint  ## lint, type check and run every test, those inside a real ComfyUI server among them
 	@echo "Running the tests:"
 	@$(VENV)/python -m pytest --durations=10
+
+bench: setup  ## what guidance and references cost a step, into docs/results/bench.json; idle machine, two hours on two cores
+	@$(VENV)/python -m tests.drills.attention_overhead --record docs/results/bench.json
 
 comfyui:  ## start ComfyUI with this pack for yourself (PORT=8188)
 	@"$(PYTHON)" -m scripts.environment
