@@ -23,6 +23,7 @@ from training.evaluators.examples import CLASSES
 from training.evaluators.frozen import Evaluator
 from training.painters import Painter, load_painter
 from training.protocol import Protocol
+from training.style_mixed import MixedAdapter, save_mixed
 from training.style_paint import STYLE_ARMS, References, StyleBrush, paint_in_style
 from training.style_unet import adapter_layers
 from training.suites import style as suite
@@ -80,10 +81,13 @@ def test_the_suite_measures_every_arm(
     painter = load_painter(tiny_base)
     weights, categories = tmp_path / "style.safetensors", tmp_path / "categories.safetensors"
     save_style(weights, adapter_for(painter), base=painter.family, training={})
+    mixed = tmp_path / "mixed.safetensors"
+    save_mixed(mixed, MixedAdapter(adapter_for(painter).config), base=painter.family, training={})
     vectors = torch.randn(3, 2, 32)
     write_vocabulary(categories, [Category(n) for n in NAMES], vectors, base=painter.family, training={})
     for name, value in {
-        "BUNDLED": tiny_base, "WEIGHTS": weights, "CATEGORY_WEIGHTS": categories, "REFERENCES": 3, "PRODUCTS": 2,
+        "BUNDLED": tiny_base, "WEIGHTS": weights, "CATEGORY_WEIGHTS": categories, "MIXED": mixed, "REFERENCES": 3,
+        "PRODUCTS": 2,
         "load_evaluators": lambda: evaluators, "read_protocol": lambda: QUICK,
     }.items():  # fmt: skip
         monkeypatch.setattr(suite, name, value)
@@ -93,6 +97,7 @@ def test_the_suite_measures_every_arm(
     keys = {key for key in figures if not key.endswith(("_low", "_high"))}
     assert keys >= {
         "retrieval_top1", "retrieval_real", "retrieval_top1_without", "retrieval_top1_palette",
+        "retrieval_top1_mixed", "copy_rate_mixed", "leak_rate_mixed",
         "retrieval_top1_training_free", "retrieval_top1_words", "response_style_palette", "response_style_surface",
         "response_style_light", "response_style_layout", "response_layout_layout", "response_layout_palette",
         "response_real_layout", "response_without_palette", "layout_iou_gain", "layout_iou_gain_style", "copy_rate",

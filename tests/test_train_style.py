@@ -23,6 +23,7 @@ from training.data import read_records
 from training.metrics.references import copied, layout_iou, occupied
 from training.painters import Painter, load_painter
 from training.style_batch import Recipe, StyleScenes, hue_shifted, product_caption
+from training.style_mixed import load_mixed
 from training.style_unet import adapter_layers, layer_names, styling
 
 STEPS = """seed = 1
@@ -33,6 +34,7 @@ warmup = 1
 ema = 0.5
 minutes_between_saves = 1000.0
 [options]
+form = "groups"
 front = "latents"
 frame = 64
 crop = 24
@@ -250,3 +252,18 @@ def test_stable_diffusion_at_full_size_with_random_weights(
     positive, negative = (clip.encode_from_tokens_scheduled(clip.tokenize(said)) for said in ("a mug", ""))
     latents = lab.sample(styled, positive, negative, (8, 8), steps=2)
     assert bool(latents.isfinite().all()) and vae.decode(latents).shape == (1, 64, 64, 3)
+
+
+def test_the_baseline_with_one_reader_learns_and_is_no_style_file(tiny_base: Path, data: Path, tmp_path: Path) -> None:
+    settings = tmp_path / "mixed.toml"
+    settings.write_text(STEPS.format(steps=2).replace('form = "groups"', 'form = "mixed"'))
+    names = {"data": data, "out": tmp_path / "mixed", "base": tiny_base, "config": settings}
+    train_style.main([word for name, value in names.items() for word in (f"--{name}", str(value))])
+    file = tmp_path / "mixed" / "style.safetensors"
+    header, adapter = load_mixed(file)
+    assert header.training["steps"] == 2 and any(bool(layer.to_v.weight.any()) for layer in adapter.layers.values())
+    with pytest.raises(ProductBackgroundError, match=r"holds 'style_mixed' weights"):
+        load_style(file)
+    settings.write_text(STEPS.format(steps=2).replace('form = "groups"', 'form = "both"'))
+    with pytest.raises(ProductBackgroundError, match=r"no form 'both'; accepted are groups, mixed"):
+        train_style.main([word for name, value in names.items() for word in (f"--{name}", str(value))])

@@ -22,6 +22,7 @@ from bg_core.style_views import EDGE, View, Views, elements_view, filled, hole_o
 from .data import Record, load_masks, load_pictures
 from .framing import framed, is_mirrored, mirrored
 from .painters import Painter
+from .style_mixed import whole_view
 from .vocabulary import with_article
 
 
@@ -64,10 +65,16 @@ def product_caption(record: Record) -> str:
 
 
 class StyleScenes:
-    """Draws from single pictures, read from disk as they are needed: 60,000 don't fit into memory."""
+    """Draws from single pictures, read from disk as they are needed: 60,000 don't fit into memory.
 
-    def __init__(self, records: Sequence[Record], painter: Painter, config: StyleConfig, recipe: Recipe) -> None:
+    `whole`: the style view is the frame as it is, for the baseline that has one reader (`style_mixed`).
+    """
+
+    def __init__(
+        self, records: Sequence[Record], painter: Painter, config: StyleConfig, recipe: Recipe, whole: bool = False
+    ) -> None:
         self.records, self.painter, self.config, self.recipe = list(records), painter, config, recipe
+        self.whole = whole
 
     def draw(self, size: int, generator: torch.Generator) -> StyleDraw:
         """`size` rows by the recipe."""
@@ -137,7 +144,7 @@ class StyleScenes:
         blur = 2 + int(torch.randint(4, (1,), generator=generator))
         scale = 0.8 + 0.4 * float(torch.rand(1, generator=generator))
         return Views(
-            style_view(new, shown, config, candidates),
+            whole_view(new, shown) if self.whole else style_view(new, shown, config, candidates),
             layout_view(own, shown, gamma, blur),
             _shuffled_elements(elements_view(new, shown, config, scale), generator),
         )

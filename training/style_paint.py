@@ -12,8 +12,9 @@ from tqdm import tqdm
 
 from bg_core.self_reference import SelfGuide
 from bg_core.style_adapter import StyleAdapter
+from bg_core.style_config import StyleConfig
 from bg_core.style_encoder import Features, Tokens
-from bg_core.style_views import cleared, standard_views
+from bg_core.style_views import Views, cleared, standard_views
 
 from .attention import guide_layers
 from .category_paint import Subjects
@@ -65,15 +66,16 @@ class References:
 
 @dataclass(frozen=True)
 class StyleBrush:
-    """A painter with an adapter and its front end."""
+    """A painter with an adapter, its front end, and how it looks at cleared references."""
 
     painter: Painter
     adapter: StyleAdapter
     front: Features
+    views: Callable[[Tensor, Tensor, StyleConfig], Views] = standard_views
 
     def tokens(self, references: References, palette: bool = False) -> dict[str, Tokens]:
         config = self.adapter.config
-        views = standard_views(*references.cleared(config.frame, config.frame), config)
+        views = self.views(*references.cleared(config.frame, config.frame), config)
         tokens = dict(self.adapter.encoder(views, self.front))
         if palette:
             kept = torch.zeros_like(tokens["style"].kept)

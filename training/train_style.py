@@ -8,7 +8,7 @@ RUN/style.safetensors, for Load Style Weights.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from .run import Run, Settings
 from .sampling import ddim
 from .style_batch import Recipe, StyleDraw, StyleScenes
 from .style_front import front_end
+from .style_mixed import MixedAdapter, save_mixed
 from .style_unet import adapter_layers, layer_names, styling
 
 CONFIG = Path(__file__).parent / "configs" / "style.toml"
@@ -41,8 +42,14 @@ HELD, SHEET = 64, 16
 
 SHAPE = ("front", "frame", "crop", "width")
 """Options that go into the adapter's configuration."""
+FORMS: dict[str, tuple[type[StyleAdapter], Callable[..., None]]] = {
+    "groups": (StyleAdapter, save_style),
+    "mixed": (MixedAdapter, save_mixed),
+}
+"""What is trained: the adapter, or the baseline with one reader for everything, which no node loads."""
+
 WEIGHTING = ("product_weight", "snr_gamma", "weight_floor")
-PARTS = "parts"
+PARTS, FORM = "parts", "form"
 
 
 class StyleTeacher:
@@ -124,11 +131,13 @@ def shuffled(draw: StyleDraw, order: Sequence[int]) -> StyleDraw:
 def read_options(options: Mapping[str, Any], where: str) -> tuple[dict[str, Any], dict[str, Any], Recipe]:
     """The adapter's shape, the loss's weighting and the recipe."""
     recipe = options.get("recipe", {})
-    known = {*SHAPE, *WEIGHTING, PARTS, "recipe"}
+    known = {*SHAPE, *WEIGHTING, PARTS, FORM, "recipe"}
     unknown = sorted(set(options) - known) + sorted(set(recipe) - set(Recipe.__dataclass_fields__))
     missing = sorted(known - set(options))
     if unknown or missing:
         raise ProductBackgroundError(f"{where}: unknown options {unknown}, missing {missing}.")
+    if options[FORM] not in FORMS:
+        raise ProductBackgroundError(f"{where}: there is no form {options[FORM]!r}; accepted are {', '.join(FORMS)}.")
     return {k: options[k] for k in SHAPE}, {k: options[k] for k in WEIGHTING}, Recipe(**recipe)
 
 
@@ -146,12 +155,16 @@ def teach_style(
     front, of_front = front_end(painter, shape["front"], clip_vision)
     config = StyleConfig(adapter_layers(painter.unet), **of_front, **shape)
     torch.manual_seed(settings.seed)
-    adapter = StyleAdapter(config).to(next(painter.unet.parameters()).device)
+    make, save = FORMS[settings.options[FORM]]
+    adapter = make(config).to(next(painter.unet.parameters()).device)
     teacher = StyleTeacher(painter, adapter, front, weighting)
     training, validation = split(records)
-    scenes = StyleScenes(training, painter, config, recipe)
+    whole = make is MixedAdapter
+    scenes = StyleScenes(training, painter, config, recipe, whole)
     plain = Recipe((max(recipe.sides),), *(0.0,) * 5, product_caption=1.0, full_caption=0.0)
-    held = StyleScenes(validation, painter, config, plain).of(validation[:HELD], torch.Generator().manual_seed(0))
+    held = StyleScenes(validation, painter, config, plain, whole).of(
+        validation[:HELD], torch.Generator().manual_seed(0)
+    )
     run, parts = Run(out, settings, {"adapter": adapter}), int(settings.options[PARTS])
     target = out / FILE
 
@@ -164,7 +177,7 @@ def teach_style(
             **about, "steps": run.step, "seed": settings.seed, "settings": dict(settings.options),
             "commit": commit(), "torch": torch.__version__, "licence": "Apache-2.0",
         }  # fmt: skip
-        save_style(target, adapter, base=painter.family, training=training_facts)
+        save(target, adapter, base=painter.family, training=training_facts)
         monitor(run, teacher, held, out)
         run.swap_average()
 

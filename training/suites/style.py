@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -11,7 +11,10 @@ from torchvision.utils import save_image
 
 from bg_core.errors import ProductBackgroundError
 from bg_core.files import replacing
+from bg_core.style_adapter import StyleAdapter
 from bg_core.style_config import load_style
+from bg_core.style_views import Views, standard_views
+from bg_core.weights import Header
 
 from ..category_paint import Subjects
 from ..category_plan import ARMS
@@ -27,6 +30,7 @@ from ..painters import Painter, load_painter
 from ..protocol import Protocol, read_protocol
 from ..style_batch import product_caption
 from ..style_front import front_end
+from ..style_mixed import load_mixed, mixed_views
 from ..style_paint import STYLE_ARMS, References, StyleBrush, paint_in_style
 from .category import MODELS, bundled_brush
 from .category import WEIGHTS as CATEGORY_WEIGHTS
@@ -34,6 +38,9 @@ from .style_exam import Painted, StyleJudge, pixel_figures
 
 WEIGHTS = MODELS / "style_weights" / "product_background_demo.safetensors"
 """The bundled style weights, those of `training.train_style`."""
+
+MIXED = Path(__file__).parent.parent / "baselines" / "style_mixed.safetensors"
+"""The baseline that `train_style` makes with `form = "mixed"`; arm `mixed`, where it is."""
 
 REFERENCES, PRODUCTS, WORST = 16, 6, 32
 CURVE = (0.25, 0.5, 0.75, 1.0)
@@ -54,7 +61,7 @@ def measure(root: Path, limit: int | None = None, sheets: Path | None = None) ->
             "some: python -m training.render --pairs --seed-range 300000:300480 --held-out --out DIR."
         )
     brush = bundled_style(load_painter(BUNDLED), WEIGHTS)
-    exam = paint_all(brush, generic, protocol)
+    exam = paint_all(brush, generic, protocol, mixed_style(load_painter(BUNDLED), MIXED) if MIXED.is_file() else None)
     figures: dict[str, Figure] = {}
     judges = [StyleJudge(evaluator, exam, protocol) for evaluator in evaluators]
     for alternatives in zip(*(judge.groups() for judge in judges), strict=True):
@@ -69,29 +76,42 @@ def measure(root: Path, limit: int | None = None, sheets: Path | None = None) ->
 
 
 def bundled_style(painter: Painter, file: Path) -> StyleBrush:
-    header, adapter = load_style(file)
+    return _brush(painter, file, *load_style(file), standard_views)
+
+
+def mixed_style(painter: Painter, file: Path) -> StyleBrush:
+    """The baseline with one reader for everything."""
+    return _brush(painter, file, *load_mixed(file), mixed_views)
+
+
+def _brush(
+    painter: Painter, file: Path, header: Header, adapter: StyleAdapter, views: Callable[..., Views]
+) -> StyleBrush:
     if header.base != painter.family:
         raise ProductBackgroundError(f"{file} fits the base {header.base!r}. The base in use is {painter.family!r}.")
     front, _ = front_end(painter, adapter.config.front, None)
-    return StyleBrush(painter, adapter, front)
+    return StyleBrush(painter, adapter, front, views)
 
 
 def references_of(records: Sequence[Record]) -> References:
     return References(load_pictures(records), load_masks(records))
 
 
-def paint_all(brush: StyleBrush, pairs: Sequence[Pair], protocol: Protocol) -> Painted:
-    """Every arm around every pair's product, in the style of its reference."""
+def paint_all(brush: StyleBrush, pairs: Sequence[Pair], protocol: Protocol, mixed: StyleBrush | None = None) -> Painted:
+    """Every arm around every pair's product, in the style of its reference; `mixed`, the baseline, as an arm more."""
     own, theirs = [pair.picture for pair in pairs], [pair.reference for pair in pairs]
     pictures, masks = load_pictures(own), load_masks(own)
     subjects, references = Subjects.of(brush.painter, pictures, masks), references_of(theirs)
     texts = Texts(brush.painter)
     empty = texts.captions([""]).values
     arms = {}
-    for name, arm in STYLE_ARMS.items():
+    runs = {name: (brush, arm) for name, arm in STYLE_ARMS.items()}
+    if mixed is not None:
+        runs["mixed"] = mixed, STYLE_ARMS["style"]
+    for name, (with_, arm) in runs.items():
         said = [record.caption if arm.words else product_caption(record) for record in own]
         arms[name] = paint_in_style(
-            brush, arm, subjects, references, lambda rows, said=said: texts.captions([said[i] for i in rows]), empty,
+            with_, arm, subjects, references, lambda rows, said=said: texts.captions([said[i] for i in rows]), empty,
             protocol,
         )  # fmt: skip
     return Painted(

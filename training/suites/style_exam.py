@@ -29,6 +29,9 @@ GALLERY = 50
 FACTORS = {"palette": "palette", "surface": "surface", "light": "light", "layout": "arrangement"}
 """What a reference may pass on, and the scene network's head that tells it."""
 
+BESIDE = ("without", "training_free", "mixed")
+"""Arms beside ours that are asked, too, how much they copy, for ghosts, leaks and grown products."""
+
 COPY_QUANTILE, GAP_QUANTILE = 0.99, 0.05
 ROLLS = (1, 2, 3, 5)
 """Whose references stand for a random layout."""
@@ -61,6 +64,10 @@ class Painted:
     def figure(self, statistic: Statistic, protocol: Protocol) -> Figure:
         return bootstrap(statistic, self.categories, protocol.replicates, protocol.bootstrap_seed)
 
+    def compared(self) -> list[tuple[str, str]]:
+        """Ours and the arms beside it, with the endings of their figures' keys."""
+        return [("ours", ""), *((name, f"_{name}") for name in BESIDE if name in self.arms)]
+
 
 def distractors(references: Sequence[Record], size: int = GALLERY - 1) -> list[list[int]]:
     """For each reference the rows of others, half of them hard if there are so many: of its category or palette."""
@@ -84,7 +91,7 @@ def pixel_figures(painted: Painted, protocol: Protocol) -> dict[str, Figure]:
     figures = {}
     pairs = copied(painted.real.float() / 255, reference, where)
     threshold = pairs[~pairs.isnan()].quantile(COPY_QUANTILE)
-    for name, suffix in (("ours", ""), ("without", "_without"), ("training_free", "_training_free")):
+    for name, suffix in painted.compared():
         score = copied(painted.arms[name].float() / 255, reference, where)
         rate = torch.where(score.isnan(), torch.nan, (score > threshold).double())
         figures[f"copy_rate{suffix}"] = painted.figure(mean(rate), protocol)
@@ -146,7 +153,7 @@ class StyleJudge:
         """`retrieval_top1` is that of style alone: with the layout a reference is found more easily still."""
         figures = {"retrieval_top1": self.figure(mean(self.found["style"]))}
         figures["retrieval_real"] = self.figure(mean(self.found["real"]))
-        for name in ("ours", "palette", "training_free", "words", "without", "layout", "elements"):
+        for name in self.painted.arms:
             figures[f"retrieval_top1_{name}"] = self.figure(mean(self.found[name]))
         return Judged(figures["retrieval_top1"].value / max(figures["retrieval_real"].value, 1e-9), figures)
 
@@ -158,7 +165,7 @@ class StyleJudge:
         figures = {}
         for factor, head in FACTORS.items():
             wanted = torch.tensor([labels_of(pair.reference)[head] for pair in self.painted.pairs])
-            for name in ("style", "layout", "elements", "ours", "palette", "training_free", "words", "without"):
+            for name in self.painted.arms:
                 right = hits(self.answers[name][head], wanted)
                 figures[f"response_{name}_{factor}"] = self.figure(mean(right))
             real = self.gallery if factor == "layout" else self.answers["real"]
@@ -171,7 +178,7 @@ class StyleJudge:
         """A second product, or a bare place where the reference's stood: barer than all but a few without reference."""
         limit = gaps(self.painted, self.painted.arms["without"]).quantile(GAP_QUANTILE)
         figures = {}
-        for name, suffix in (("ours", ""), ("without", "_without")):
+        for name, suffix in self.painted.compared():
             pictures = self.painted.arms[name]
             twin = self.evaluator.twin(pictures, self.painted.masks) > self.evaluator.twin_threshold
             ghost = twin | (gaps(self.painted, pictures) < limit)
@@ -184,7 +191,7 @@ class StyleJudge:
         theirs = torch.tensor([CLASSES["category"].index(pair.reference.category) for pair in self.painted.pairs])
         differ = torch.tensor([pair.reference.category != pair.picture.category for pair in self.painted.pairs])
         wanted = torch.where(differ, theirs, UNKNOWN)
-        for name, suffix in (("ours", ""), ("without", "_without")):
+        for name, suffix in self.painted.compared():
             if bool(differ.any()):
                 figures[f"leak_rate{suffix}"] = self.figure(mean(hits(self.answers[name]["category"], wanted)))
         values = [figure.value for figure in figures.values()] or [0.0, 0.0]
@@ -194,7 +201,7 @@ class StyleJudge:
         """By how much of its area the product grew, more than the renders' seem to."""
         real = self.evaluator.extension(self.painted.real, self.painted.masks)
         figures = {}
-        for name, suffix in (("ours", ""), ("without", "_without")):
+        for name, suffix in self.painted.compared():
             excess = self.evaluator.extension(self.painted.arms[name], self.painted.masks) - real
             figures[f"extension_excess{suffix}"] = self.figure(mean(excess))
         return Judged(figures["extension_excess_without"].value - figures["extension_excess"].value, figures)
