@@ -181,3 +181,8 @@ def counting_compiler(monkeypatch: Any) -> tuple[Callable[[Any], Any], list[int]
         return patched
 
     return with_compile, compiled
+
+
+def controlled(conditioning: Any, control: Any) -> Any:
+    """As ControlNetApplyAdvanced does it, for one side."""
+    return [[text, {**values, "control": control, "control_apply_to_uncond": False}] for text, values in conditioning]

@@ -91,3 +91,24 @@ def peers(lab: ModuleType) -> ModuleType:
 @pytest.fixture(scope="module")
 def model(lab: ModuleType) -> Any:
     return lab.new_model()
+
+
+@pytest.fixture
+def control(lab: ModuleType) -> Any:
+    """A ControlNet with random weights that remembers which texts it was given."""
+    import comfy.cldm.cldm
+    import comfy.controlnet
+
+    settings = {key: value for key, value in lab.CONFIG.items() if key not in ("out_channels", "dtype")}
+    depths = {"transformer_depth_output": list(lab.CONFIG["transformer_depth_output"]), "num_heads": 8}
+    network = comfy.cldm.cldm.ControlNet(**{**settings, **depths}, hint_channels=3, dtype=torch.float32)
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.05)
+    texts: list[torch.Tensor] = []
+    network.register_forward_pre_hook(lambda module, args, kwargs: texts.append(kwargs["context"]), with_kwargs=True)
+    made = comfy.controlnet.ControlNet(network, load_device=torch.device("cpu"))
+    made.set_cond_hint(torch.rand(1, 3, 128, 96, generator=generator), 1.0, (0.0, 1.0))
+    made.texts = texts
+    return made

@@ -13,36 +13,10 @@ MATTERS = 1e-2
 PLACES = [5, 6, 7]
 
 
-@pytest.fixture
-def control(lab: ModuleType) -> Any:
-    """A ControlNet with random weights that remembers which texts it was given."""
-    import comfy.cldm.cldm
-    import comfy.controlnet
-
-    settings = {key: value for key, value in lab.CONFIG.items() if key not in ("out_channels", "dtype")}
-    depths = {"transformer_depth_output": list(lab.CONFIG["transformer_depth_output"]), "num_heads": 8}
-    network = comfy.cldm.cldm.ControlNet(**{**settings, **depths}, hint_channels=3, dtype=torch.float32)
-    generator = torch.Generator().manual_seed(5)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.05)
-    texts: list[torch.Tensor] = []
-    network.register_forward_pre_hook(lambda module, args, kwargs: texts.append(kwargs["context"]), with_kwargs=True)
-    made = comfy.controlnet.ControlNet(network, load_device=torch.device("cpu"))
-    made.set_cond_hint(torch.rand(1, 3, 128, 96, generator=generator), 1.0, (0.0, 1.0))
-    made.texts = texts
-    return made
-
-
-def controlled(conditioning: Any, control: Any) -> Any:
-    """As ControlNetApplyAdvanced does it, for one side."""
-    return [[text, {**values, "control": control, "control_apply_to_uncond": False}] for text, values in conditioning]
-
-
 def test_controlnet_reads_the_text_without_the_identifier(lab: ModuleType, model: Any, control: Any) -> None:
     plain = torch.randn(1, 77, lab.WIDTH)
     (positive,), (negative,) = lab.conditioning(1, *PLACES, plain=plain), lab.conditioning(2)
-    sides = [controlled([positive], control), controlled([negative], control)]
+    sides = [lab.controlled([positive], control), lab.controlled([negative], control)]
     mask = lab.soft_mask()
     ours = lab.predictions(lab.guided(model, mask), sides)
     (texts,) = control.texts
@@ -52,7 +26,7 @@ def test_controlnet_reads_the_text_without_the_identifier(lab: ModuleType, model
     told = [[positive[0], {**positive[1], "cross_attn_controlnet": plain}]]
     same = [[negative[0], {**negative[1], "cross_attn_controlnet": negative[0]}]]
     defined = lab.by_definition(model, lambda side, row: [(PLACES, mask[0])] if side == 0 else [])
-    expected = lab.predictions(defined, [controlled(told, control), controlled(same, control)])
+    expected = lab.predictions(defined, [lab.controlled(told, control), lab.controlled(same, control)])
     for found, wanted in zip(ours, expected, strict=True):
         assert lab.difference(found, wanted) < TOLERANCE
     leaking = lab.predictions(defined, sides)
@@ -64,15 +38,15 @@ def test_controlnet_reads_the_text_without_the_identifier(lab: ModuleType, model
 def test_controlnet_on_one_side_only(lab: ModuleType, model: Any, control: Any) -> None:
     plain = torch.randn(1, 77, lab.WIDTH)
     positive, negative = lab.conditioning(1, *PLACES, plain=plain), lab.conditioning(2)
-    lab.predictions(lab.guided(model, lab.soft_mask()), [controlled(positive, control), negative])
+    lab.predictions(lab.guided(model, lab.soft_mask()), [lab.controlled(positive, control), negative])
     (texts,) = control.texts
     assert torch.equal(texts, plain)
 
 
 def test_without_a_plain_text_or_without_our_node_nothing_changes(lab: ModuleType, model: Any, control: Any) -> None:
     positive, negative = lab.conditioning(1, *PLACES), lab.conditioning(2)
-    lab.predictions(lab.guided(model, lab.soft_mask()), [controlled(positive, control), negative])
-    lab.predictions(model, [controlled(lab.conditioning(1, *PLACES, plain=negative[0][0]), control), negative])
+    lab.predictions(lab.guided(model, lab.soft_mask()), [lab.controlled(positive, control), negative])
+    lab.predictions(model, [lab.controlled(lab.conditioning(1, *PLACES, plain=negative[0][0]), control), negative])
     assert all(torch.equal(texts, positive[0][0]) for texts in control.texts) and len(control.texts) == 2
 
 

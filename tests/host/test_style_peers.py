@@ -52,6 +52,19 @@ def test_ipadapter_in_both_orders(
     compare(lab, styles, model, lambda m: apply(m, adapter, 0.7), batch)
 
 
+def test_controlnet(lab: ModuleType, styles: ModuleType, model: Any, control: Any) -> None:
+    """The ControlNet reads the text alone, and what it adds and what the reference adds meet in the UNet."""
+    positive, negative = lab.conditioning(1), lab.conditioning(2)
+    sides = [lab.controlled(positive, control), lab.controlled(negative, control)]
+    reference = styles.Reference(model, lab.soft_mask())
+    ours = lab.predictions(reference.styled(model), sides)
+    assert any(torch.equal(row, positive[0][0][0]) for row in control.texts[0])
+    expected = lab.predictions(styles.by_definition(model, styles.on_positive(reference)), sides)
+    alone, plain = lab.predictions(reference.styled(model), [positive, negative]), lab.predictions(model, sides)
+    assert all(lab.difference(found, wanted) < TOLERANCE for found, wanted in zip(ours, expected, strict=True))
+    assert lab.difference(ours[0], alone[0]) > MATTERS and lab.difference(ours[0], plain[0]) > MATTERS
+
+
 def test_perturbed_attention_guidance(lab: ModuleType, styles: ModuleType, model: Any) -> None:
     """It runs the positive a second time from inside a step; the reference acts there, too."""
     from comfy_extras.nodes_pag import PerturbedAttentionGuidance
