@@ -30,7 +30,7 @@ from ..painters import Painter, load_painter
 from ..protocol import Protocol, read_protocol
 
 MODELS = BUNDLED.parent.parent
-WEIGHTS = MODELS / "category_weights" / "product_background_demo.safetensors"
+WEIGHTS = MODELS / "category_weights" / "product_background_demo_categories.safetensors"
 """The bundled identifiers; where they were trained with a LoRA, its file lies in `loras` under the name they say."""
 
 GRID, WORST = 8, 32

@@ -36,7 +36,7 @@ from .category import MODELS, bundled_brush
 from .category import WEIGHTS as CATEGORY_WEIGHTS
 from .style_exam import Painted, StyleJudge, pixel_figures
 
-WEIGHTS = MODELS / "style_weights" / "product_background_demo.safetensors"
+WEIGHTS = MODELS / "style_weights" / "product_background_demo_style.safetensors"
 """The bundled style weights, those of `training.train_style`."""
 
 MIXED = Path(__file__).parent.parent / "baselines" / "style_mixed.safetensors"
