@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from bg_core.errors import ProductBackgroundError
@@ -126,6 +129,47 @@ def test_latents_are_kept_until_something_changes(painter: Painter, data: Path, 
         kept_latents(painter.coder, records[:2], 32, 2, tmp_path / "latents")
 
 
+class Averages:
+    """A coder whose latents can be looked at: 8x8 averages."""
+
+    def encode(self, pictures: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.avg_pool2d(pictures, 8)
+
+    decode = encode
+
+
+def sided(folder: Path) -> list[Record]:
+    """A picture that is dark on the left and bright on the right."""
+    pixels = np.zeros((32, 32, 3), np.uint8)
+    pixels[:, 16:] = 255
+    mask = np.zeros((32, 32), np.uint8)
+    mask[12:20, 12:20] = 255
+    for name, values in (("picture", pixels), ("mask", mask)):
+        Image.fromarray(values).save(folder / f"{name}.png")
+    return [Record("one", "mug", folder / "picture.png", folder / "mask.png")]
+
+
+def test_odd_views_are_mirrored_unless_sides_count(tmp_path: Path) -> None:
+    records = sided(tmp_path)
+    for mirror in (True, False):
+        clean = encoded(Averages(), records, 32, 4, mirror=mirror).clean[0].float()
+        bright_right = (clean[..., -1].mean((1, 2)) > clean[..., 0].mean((1, 2))).tolist()
+        assert bright_right == ([True, False, True, False] if mirror else [True] * 4)
+
+
+def test_mirroring_is_part_of_a_latent_files_name_only_where_there_is_none(tmp_path: Path) -> None:
+    records, folder = sided(tmp_path), tmp_path / "latents"
+    for _ in range(2):
+        kept_latents(Averages(), records, 32, 2, folder)
+        kept_latents(Averages(), records, 32, 2, folder, mirror=False)
+    digest = hashlib.sha256(b"[32, 2]")  # what files were named by before mirroring could be switched off
+    for path in (records[0].picture, records[0].mask):
+        facts = path.stat()
+        digest.update(f"{path.resolve()} {facts.st_size} {facts.st_mtime_ns}\n".encode())
+    files = {file.name for file in folder.iterdir()}
+    assert f"latents_{digest.hexdigest()[:16]}.safetensors" in files and len(files) == 2
+
+
 def test_identifiers_start_from_the_names_tokens(painter: Painter) -> None:
     texts = Texts(painter)
     identifiers = Identifiers(painter, ["mug", "oak and"], 3, texts)
@@ -228,7 +272,12 @@ def test_from_the_command_line_and_a_killed_run_ends_where_a_whole_one_does(
 ) -> None:
     arguments = ["--base", str(tiny_base), "--data", str(data), "--latents", str(tmp_path / "latents")]
     steady = config(tmp_path / "steady.toml", 4, "masked_lora")
+    asked = []
+    monkeypatch.setattr(
+        train_category, "kept_latents", lambda *given, **more: asked.append(more) or kept_latents(*given, **more)
+    )
     train_category.main([*arguments, "--out", str(tmp_path / "whole"), "--config", str(steady)])
+    assert asked == [{"mirror": False}]
 
     honest, calls = Teacher.losses, iter(range(100))
 

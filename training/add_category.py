@@ -61,7 +61,7 @@ def learn(
     if name := vocabulary.header.config.get("lora"):
         load_lora(painter.unet, lora_beside(weights, name), painter.family)
     place(painter, plan, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    latents = kept_latents(painter.coder, records, plan.side, plan.views, run / "latents")
+    latents = kept_latents(painter.coder, records, plan.side, plan.views, run / "latents", mirror=False)
     # a product that its file names otherwise is called what the category is called
     examples = [
         Example(r, category.name, words_of(r) if r.factors.get("product_word") else category.words) for r in records

@@ -19,7 +19,7 @@ LIGHT_KINDS = {
     "soft left": "soft", "soft right": "soft", "top": "soft", "sun left": "sun", "sun right": "sun", "window": "sun",
     "evening": "dim", "moody": "dim",
 }  # fmt: skip
-"""Virtual categories part lights three ways: sides would be wrong in a mirrored picture, and eight make cells small."""
+"""Virtual categories part lights three ways: eight make cells small."""
 
 
 @dataclass(frozen=True)

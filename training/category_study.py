@@ -58,7 +58,9 @@ def train(study: Study, lot: Lot) -> None:
     # the latents of the largest set, once; a lot takes its rows
     widest = dataclasses.replace(scenes, images=0, virtual=max(sweep["sizes"]) if lot.virtual else 0)
     everything = select(records_of(source), widest, 0)
-    latents = kept_latents(painter.coder, [e.record for e in everything], plan.side, views, study.out / "latents")
+    latents = kept_latents(
+        painter.coder, [e.record for e in everything], plan.side, views, study.out / "latents", mirror=False
+    )
     row = {example.record.name: i for i, example in enumerate(everything)}
     examples = select(records_of(source), scenes, lot.seed)
     lesson = Lesson.of(examples, latents.chosen([row[example.record.name] for example in examples]))

@@ -50,14 +50,15 @@ class Latents:
 
 
 def kept_latents(
-    coder: Coder, records: Sequence[Record], side: int, views: int, folder: Path, batch: int = 16
+    coder: Coder, records: Sequence[Record], side: int, views: int, folder: Path, batch: int = 16, mirror: bool = True
 ) -> Latents:
     """`encoded`, from files in `folder` where the same was computed before.
 
     Each file holds some hundred pictures, so what was stopped goes on there, and what grew encodes what
-    is new. Its name is a digest of everything that decides its content: pictures, views, side, autoencoder.
+    is new. Its name is a digest of everything that decides its content: pictures, views, side, mirroring, autoencoder.
     """
-    shared = hashlib.sha256(json.dumps([side, views]).encode())
+    # a setting is part of it only where it isn't the usual one: files of before stay valid
+    shared = hashlib.sha256(json.dumps([side, views] if mirror else [side, views, "unmirrored"]).encode())
     if isinstance(coder, nn.Module):
         for value in coder.state_dict().values():
             shared.update(value.detach().cpu().float().contiguous().numpy().tobytes())
@@ -71,7 +72,7 @@ def kept_latents(
             about.update(f"{path.resolve()} {facts.st_size} {facts.st_mtime_ns}\n".encode())
         file = folder / f"latents_{about.hexdigest()[:16]}.safetensors"
         if not file.is_file():
-            latents = encoded(coder, some, side, views, batch)
+            latents = encoded(coder, some, side, views, batch, mirror)
             folder.mkdir(parents=True, exist_ok=True)
             with replacing(file) as temporary:
                 save_file({key: value.contiguous() for key, value in vars(latents).items()}, temporary)
@@ -81,10 +82,13 @@ def kept_latents(
 
 
 @torch.no_grad()
-def encoded(coder: Coder, records: Sequence[Record], side: int, views: int, batch: int = 16) -> Latents:
+def encoded(
+    coder: Coder, records: Sequence[Record], side: int, views: int, batch: int = 16, mirror: bool = True
+) -> Latents:
     """`views` framings of each picture, `side` pixels wide: odd ones are mirrored, the first one isn't zoomed.
 
-    A picture's framings depend on its name alone.
+    A picture's framings depend on its name alone. `mirror` False: none is mirrored, for texts that don't say which
+    side is which.
     """
     device = next(coder.parameters()).device if isinstance(coder, nn.Module) else torch.device("cpu")
     parts: dict[str, list[Tensor]] = defaultdict(list)
@@ -96,7 +100,7 @@ def encoded(coder: Coder, records: Sequence[Record], side: int, views: int, batc
         square = None if len(sizes) == 1 and len(set(*sizes)) == 1 else round(side / 0.85)
         pictures, masks = load_pictures(some, square), load_masks(some, square)
         for view in range(views):
-            both = [framed(pictures[i], masks[i], side, _draws(record, view)) for i, record in enumerate(some)]
+            both = [framed(pictures[i], masks[i], side, _draws(record, view, mirror)) for i, record in enumerate(some)]
             image, background = torch.cat([b[0] for b in both]), 1 - torch.cat([b[1] for b in both])
             pair = torch.cat([image, grey_out(image, background)]).to(device)
             clean, masked = coder.encode(pair).cpu().chunk(2)
@@ -114,12 +118,12 @@ def encoded(coder: Coder, records: Sequence[Record], side: int, views: int, batc
     return Latents(**joined, nothing=nothing.half())
 
 
-def _draws(record: Record, view: int) -> list[float]:
+def _draws(record: Record, view: int, mirror: bool) -> list[float]:
     generator = torch.Generator().manual_seed(
         int.from_bytes(hashlib.blake2b(f"{record.name} {view}".encode(), digest_size=6).digest(), "big")
     )
     _, zoom, down, across, tight = torch.rand(5, generator=generator).tolist()
-    return [0.0 if view % 2 else 1.0, 0.0 if view == 0 else zoom, down, across, tight]
+    return [0.0 if mirror and view % 2 else 1.0, 0.0 if view == 0 else zoom, down, across, tight]
 
 
 def _size(record: Record) -> tuple[int, int]:

@@ -247,7 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with accelerator.main_process_first():  # one computes the latents, the others find them
         latents = kept_latents(
             painter.coder, [example.record for example in examples], plan.side, plan.views,
-            options.latents or options.out.parent / "latents",
+            options.latents or options.out.parent / "latents", mirror=False,
         )  # fmt: skip
     about = {"data": options.data.name, "pictures": len(examples), "model": options.base.name}
     teach(painter, Lesson.of(examples, latents), settings, plan, options.out, about, accelerator)
