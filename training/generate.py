@@ -9,6 +9,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from bg_core.base import grey_out, mask_channel
+from bg_core.composite import composite_product
 
 from .export import Base
 from .protocol import Protocol
@@ -16,8 +17,13 @@ from .sampling import ddim
 
 
 def pasted(background: Tensor, pictures: Tensor, masks: Tensor) -> Tensor:
-    """Products of `pictures` on `background`, in [0,1] and out as uint8: as Composite Product ends every graph."""
-    return ((masks * pictures + (1 - masks) * background).clamp(0, 1) * 255).round().byte()
+    """Products of `pictures` [N,3,H,W] on `background`, in [0,1], as uint8, by what Composite Product does.
+
+    It ends every graph: what is judged is what users get, without the rim that the decoder blurs into the background.
+    """
+    behind, canvas = (t.movedim(1, -1).clamp(0, 1) for t in (background, pictures))
+    finished = composite_product(behind, canvas, masks[:, 0]).movedim(-1, 1)
+    return (finished.contiguous() * 255).round().byte()
 
 
 def noise_of(pictures: Iterable[int], shape: Sequence[int], seed: int) -> Tensor:

@@ -178,7 +178,9 @@ class Run:
             with ThreadPoolExecutor(parts) as pool:
                 results = list(pool.map(work, range(parts)))
         for parameter, *gradients in zip(parameters, *(gradients for _, gradients in results), strict=True):
-            parameter.grad = None if gradients[0] is None else torch.stack(gradients).mean(0)
+            # one part's rows may say nothing of a parameter of which another's do
+            known = [gradient for gradient in gradients if gradient is not None]
+            parameter.grad = torch.stack(known).sum(0) / len(results) if known else None
         return {name: torch.stack([losses[name].detach() for losses, _ in results]).mean() for name in results[0][0]}
 
     def _averaged(self, accelerator: Accelerator, losses: dict[str, Tensor]) -> dict[str, Tensor]:

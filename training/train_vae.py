@@ -22,7 +22,7 @@ from bg_core.files import replacing
 
 from .data import load_masks, load_pictures, read_records, split
 from .linear_pair import LinearPair, fit_pair, write
-from .metrics.pictures import finest_band, psnr, psnr_edges, sharpness
+from .metrics.pictures import fine_energy, finest_band, psnr, psnr_edges
 from .muon import Muon
 from .pca import PATCH, PatchPCA, fit
 from .run import Run, Settings
@@ -155,7 +155,7 @@ def main(arguments: list[str] | None = None) -> None:
             figures = {
                 "psnr": psnr(output, held, background),
                 "psnr_edges": psnr_edges(output, held, background),
-                "sharpness": sharpness(output, held, background),
+                "sharpness": fine_energy(output, background).sum() / fine_energy(held, background).sum(),
             }
             print(
                 f"step {run.step}, {name}: " + ", ".join(f"{k} {v.mean():.3f}" for k, v in figures.items()), flush=True

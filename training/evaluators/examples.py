@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from bg_core.errors import ProductBackgroundError
 from bg_core.files import replacing
 
 from ..data import Record, load_masks, load_pictures, read_records
+from ..generate import pasted
 from ..render.catalog import (
     ARRANGEMENTS,
     BOUND_PROPS,
@@ -30,6 +31,7 @@ from ..render.catalog import (
     shows_palette,
 )  # fmt: skip
 from ..render.categories import CATEGORIES
+from ..stamps import stamp_records, stamp_weights
 
 CLASSES: dict[str, tuple[str, ...]] = {
     "category": tuple(CATEGORIES),
@@ -138,18 +140,22 @@ def places_of(record: Record) -> Tensor:
 def read_examples(folders: Sequence[Path], coder: Autoencoder, cache: Path) -> Examples:
     """All pictures of rendered data sets, negatives among them; they must have one size.
 
-    `cache` keeps what the autoencoder made of them, which takes minutes; it is made anew when the data sets changed.
+    `cache` keeps what the autoencoder made of them, which takes minutes; it is made anew when the data sets or the
+    autoencoder changed.
     """
     records = [record for folder in folders for record in read_records(folder)]
     pictures, masks = load_pictures(records), load_masks(records)
-    wholes = load_masks([_whole(record) for record in records])
+    wholes = load_masks([whole_of(record) for record in records])
     labels = [labels_of(record) for record in records]
     seeds = [int(record.factors["seed"]) for record in records]
     rows = [i for i, seed in enumerate(seeds) if is_held_out(seed) or seed % 3 == 0]
-    names = json.dumps([str(records[i].picture) for i in rows])
-    if not cache.exists() or read_metadata(cache).get("pictures") != names:
+    about = hashlib.sha256()
+    stamp_weights(about, coder)
+    stamp_records(about, [records[i] for i in rows])
+    made_of = about.hexdigest()
+    if not cache.exists() or read_metadata(cache).get("made_of") != made_of:
         with replacing(cache) as temporary:
-            save_file({"painted": painted(pictures[rows], wholes[rows], coder)}, temporary, {"pictures": names})
+            save_file({"painted": painted(pictures[rows], wholes[rows], coder)}, temporary, {"made_of": made_of})
     through = pictures.clone()
     through[rows] = load_file(cache)["painted"]
     return Examples(
@@ -165,7 +171,7 @@ def read_examples(folders: Sequence[Path], coder: Autoencoder, cache: Path) -> E
     )
 
 
-def _whole(record: Record) -> Record:
+def whole_of(record: Record) -> Record:
     """The record with the whole product's mask, which lies beside that of a grown negative."""
     whole = record.mask.with_name(f"{record.mask.stem}_whole.png")
     if not whole.is_file():
@@ -179,8 +185,7 @@ def painted(pictures: Tensor, masks: Tensor, coder: Autoencoder, batch: int = 16
     out = []
     for start in range(0, len(pictures), batch):
         image, mask = (t[start : start + batch].float() / 255 for t in (pictures, masks))
-        decoded = coder.decode(coder.encode(image)).clamp(0, 1)
-        out.append(((mask * image + (1 - mask) * decoded) * 255).round().byte())
+        out.append(pasted(coder.decode(coder.encode(image)), image, mask))
     return torch.cat(out)
 
 

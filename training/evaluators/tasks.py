@@ -69,8 +69,9 @@ def scene_loss(net: nn.Module, examples: Examples, batch: int, side: int, genera
     losses = {}
     for head in CLASSES:
         target = torch.cat([both[head] for both in labels])
-        known = (target != UNKNOWN).any()
-        losses[head] = F.cross_entropy(answers[head], target, label_smoothing=0.05) if known else torch.zeros(())
+        # a mean over what is known, and zero where nothing is
+        total = F.cross_entropy(answers[head], target, label_smoothing=0.05, reduction="sum")
+        losses[head] = total / (target != UNKNOWN).sum().clamp(min=1)
     first, second = answers["style"].chunk(2)
     likeness = first @ second.T / 0.1
     losses["style"] = (F.cross_entropy(likeness, torch.arange(len(rows))) + F.cross_entropy(

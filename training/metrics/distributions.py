@@ -42,12 +42,22 @@ def standardised(real: Tensor, *others: Tensor) -> list[Tensor]:
     return [(x - centre) / deviation for x in (real, *others)]
 
 
-def diversity(features: Tensor, real: Tensor, categories: Sequence[Hashable]) -> Statistic:
-    """Mean distance of two pictures of one category, over the same in `real`; 1 is as varied, 0 all alike."""
+def diversity(features: Tensor, real: Tensor, constant: Tensor, categories: Sequence[Hashable]) -> Statistic:
+    """Mean distance of two pictures of one category, 1 where as in `real`, 0 where as in `constant`.
+
+    `constant`: the features of pictures with one and the same background a category. Those differ, too, by the holes
+    that hide their products, and no variety must be seen in that. All three sets have the same holes.
+    """
     same = torch.tensor([[a == b for b in categories] for a in categories]).double()
     same.fill_diagonal_(0)
-    ours, theirs = (torch.cdist(x.double(), x.double()) * same for x in (features, real))
-    return lambda weights: (weights @ ours @ weights) / (weights @ theirs @ weights)
+    sets = standardised(real.double(), features.double(), constant.double())
+    theirs, ours, none = (torch.cdist(x, x) * same for x in sets)
+
+    def statistic(weights: Tensor) -> Tensor:
+        most, found, least = (weights @ distances @ weights for distances in (theirs, ours, none))
+        return (found - least) / (most - least)
+
+    return statistic
 
 
 def total_variation(predicted: Tensor, real: Tensor) -> Statistic:

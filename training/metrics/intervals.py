@@ -54,6 +54,12 @@ def mean(values: Tensor) -> Callable[[Tensor], Tensor]:
     return lambda weights: (weights * kept).sum() / (weights * counts).sum()
 
 
+def ratio(above: Tensor, below: Tensor) -> Callable[[Tensor], Tensor]:
+    """The weighted sum of `above` [N] over that of `below` [N]."""
+    top, bottom = above.double(), below.double()
+    return lambda weights: (weights @ top) / (weights @ bottom).clamp(min=1e-12)
+
+
 def flat(figures: Mapping[str, Figure]) -> dict[str, float]:
     """KEY, KEY_low and KEY_high for every figure, as result files hold them."""
     out: dict[str, float] = {}

@@ -20,8 +20,8 @@ from ..export_run import BUNDLED
 from ..generate import generate, pasted, reconstruct
 from ..metrics.decisions import area_under_curve
 from ..metrics.distributions import laplacian_patches, sliced_wasserstein
-from ..metrics.intervals import Figure, bootstrap, mean
-from ..metrics.pictures import psnr, psnr_edges, sharpness
+from ..metrics.intervals import Figure, bootstrap, mean, ratio
+from ..metrics.pictures import fine_energy, psnr, psnr_edges
 from ..pca import fit
 from ..protocol import Protocol, read_protocol
 from .judge import PROMPTED, Arms, Judge
@@ -79,14 +79,15 @@ def autoencoder_figures(arms: Arms, decoded: Tensor, protocol: Protocol) -> dict
     target, where = arms.real.float() / 255, 1 - arms.masks.float() / 255
     projection = fit(arms.real, 16)
     linear = projection.decode(projection.encode(target)).clamp(0, 1)
-    values = {}
+    values, figures = {}, {}
     for suffix, output in (("", decoded.float() / 255), ("_pca", linear)):
         values[f"vae_psnr{suffix}"] = psnr(output, target, where)
         values[f"vae_psnr_edges{suffix}"] = psnr_edges(output, target, where)
-        values[f"vae_sharpness{suffix}"] = sharpness(output, target, where)
+        energies = fine_energy(output, where), fine_energy(target, where)
+        figures[f"vae_sharpness{suffix}"] = arms.figure(ratio(*energies), protocol)
     for key in ("vae_psnr", "vae_psnr_edges"):
         values[f"{key}_gain"] = values[key] - values[f"{key}_pca"]
-    return {key: arms.figure(mean(value), protocol) for key, value in values.items()}
+    return figures | {key: arms.figure(mean(value), protocol) for key, value in values.items()}
 
 
 def patch_figures(arms: Arms, protocol: Protocol) -> dict[str, Figure]:
@@ -122,7 +123,11 @@ def draw_sheets(judge: Judge, folder: Path) -> None:
     """`pictures.png`, the first of the list, and the worst of all by each metric, worst first."""
     folder.mkdir(parents=True, exist_ok=True)
     sheets = {"pictures": torch.arange(min(SHEET, len(judge.arms.records)))}
-    merits = {"contact": judge.contact["ours"], "extension": -judge.extension["ours"]}
+    merits = {
+        "contact": judge.contact["ours"],
+        "extension": -judge.extension["ours"],
+        "twin": -judge.twin["ours"],
+    }
     for head in PROMPTED:
         chance = judge.answers["ours"][head].log_softmax(1)
         asked = torch.tensor([CLASSES[head].index(record.factors[head]) for record in judge.arms.records])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import groupby
@@ -12,14 +12,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bg_core.style_views import cleared
+
 from ..data import Record
 from ..evaluators.examples import CLASSES, UNKNOWN
 from ..evaluators.frozen import Evaluator
 from ..evaluators.tasks import foreign
+from ..generate import pasted
 from ..metrics.decisions import hits
 from ..metrics.distributions import Statistic, diversity, kid, standardised, total_variation
 from ..metrics.intervals import Figure, bootstrap, mean
 from ..protocol import Protocol
+
+GROWN = 0.05
+"""A product that grew by more than this share of its area counts as grown; calibrated on nothing but the eye."""
 
 PROMPTED = ("surface", "wall", "light")
 """Factors that captions name and that bars are set on."""
@@ -68,12 +74,15 @@ class Judge:
 
     @cached_property
     def answers(self) -> dict[str, dict[str, Tensor]]:
-        """The scene network's answers to each arm, the product hidden under another category's shape."""
-        others = self.arms.masks[foreign(self.arms.categories)]
-        return {
-            name: self.evaluator.scene(getattr(self.arms, name), self.arms.masks, others)
-            for name in ("real", "vae", "blur", "ours", "shuffled")
-        }
+        """The scene network's answers to each arm, the product hidden under another category's shape.
+
+        `constant`: one and the same background for all products of a category.
+        """
+        arms = self.arms
+        others = arms.masks[foreign(arms.categories)]
+        pictures = {name: getattr(arms, name) for name in ("real", "vae", "blur", "ours", "shuffled")}
+        pictures["constant"] = constant_backgrounds(arms.vae, arms.masks, arms.categories)
+        return {name: self.evaluator.scene(some, arms.masks, others) for name, some in pictures.items()}
 
     @cached_property
     def contact(self) -> dict[str, Tensor]:
@@ -111,13 +120,16 @@ class Judge:
         return Judged(-(figures["kid_background"].value - anchor) / max(scale, 1e-9), figures)
 
     def variety_figures(self) -> Judged:
-        """How varied backgrounds of one category are, and how far the factors' histograms lie from the renders'."""
-        features = {name: self.answers[name]["features"] for name in ("vae", "ours")}
-        figures = {"diversity": self.figure(diversity(features["ours"], features["vae"], self.arms.categories))}
-        for head in (*PROMPTED, "palette"):
-            ours, vae = (F.one_hot(self.answers[name][head].argmax(1), len(CLASSES[head])) for name in ("ours", "vae"))
-            figures[f"histogram_distance_{head}"] = self.figure(total_variation(ours, vae))
-        return Judged(figures["diversity"].value, figures)
+        """How varied backgrounds of one category are: 1 as the renders', 0 for one and the same."""
+        ours, vae, constant = (self.answers[name]["features"] for name in ("ours", "vae", "constant"))
+        figure = self.figure(diversity(ours, vae, constant, self.arms.categories))
+        return Judged(figure.value, {"diversity": figure})
+
+    def histogram_figures(self, head: str) -> Judged:
+        """How far the histogram of a factor, as seen in the painted backgrounds, lies from the renders'."""
+        ours, vae = (F.one_hot(self.answers[name][head].argmax(1), len(CLASSES[head])) for name in ("ours", "vae"))
+        figure = self.figure(total_variation(ours, vae))
+        return Judged(-figure.value, {f"histogram_distance_{head}": figure})
 
     def prompt_figures(self, head: str) -> Judged:
         """How often a background shows what its caption asks for, on combinations never trained and on others."""
@@ -146,9 +158,14 @@ class Judge:
         return self._rates("twin_rate", self.twin, self.evaluator.twin_threshold, better=-1.0)
 
     def extension_figures(self) -> Judged:
-        """By how much of its area the product grew, more than the renders' products seem to."""
+        """By how much of its area the product grew, more than the renders' products seem to.
+
+        `extension_rate`: the share of pictures in which it grew by more than `GROWN`; there nothing cancels out.
+        """
         excess = self.extension["ours"] - self.extension["vae"]
         figures = {"extension_excess": self.figure(mean(excess))}
+        for name, suffix in (("ours", ""), ("vae", "_real")):
+            figures[f"extension_rate{suffix}"] = self.figure(mean((self.extension[name] > GROWN).double()))
         figures["extension_real"] = self.figure(mean(self.extension["vae"]))
         return Judged(-figures["extension_excess"].value, figures)
 
@@ -163,11 +180,22 @@ class Judge:
 Judge.groups = [
     Judge.distance_figures,
     Judge.variety_figures,
+    *(partial(Judge.histogram_figures, head=head) for head in (*PROMPTED, "palette")),
     *(partial(Judge.prompt_figures, head=head) for head in PROMPTED),
     Judge.contact_figures,
     Judge.twin_figures,
     Judge.extension_figures,
 ]
+
+
+def constant_backgrounds(pictures: Tensor, masks: Tensor, categories: Sequence[str]) -> Tensor:
+    """uint8 pictures [N,3,H,W] with the background of their category's first one; its product is filled."""
+    first = {name: i for i, name in reversed(list(enumerate(categories)))}
+    rows = list(first.values())
+    clear, _ = cleared(pictures[rows].float() / 255, masks[rows].float() / 255, *pictures.shape[-2:])
+    backgrounds = dict(zip(first, clear, strict=True))
+    behind = torch.stack([backgrounds[name] for name in categories])
+    return pasted(behind, pictures.float() / 255, masks.float() / 255)
 
 
 def halves(categories: list[str]) -> tuple[list[int], list[int]]:

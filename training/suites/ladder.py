@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -10,11 +11,12 @@ from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 from torchvision.utils import save_image
 
+from bg_core.autoencoder import Autoencoder
 from bg_core.errors import ProductBackgroundError
 from bg_core.files import replacing
 
 from ..data import Record, load_masks, load_pictures, read_records
-from ..evaluators.examples import CLASSES, UNKNOWN, labels_of, painted
+from ..evaluators.examples import CLASSES, UNKNOWN, is_held_out, labels_of, painted, whole_of
 from ..evaluators.frozen import Evaluator, load_evaluators
 from ..evaluators.tasks import foreign
 from ..export import load_base
@@ -33,16 +35,22 @@ RUNGS: dict[str, Callable[[Tensor], Tensor]] = {
 """What is done to backgrounds in [0,1]; blurs by their deviation in pixels."""
 
 HEADS = ("category", "surface", "wall", "light")
+EVALUATOR_SEEDS = range(200_000, 300_000)
 FAULTS = ("", "lifted", "doubled", "grown")
 
 
 def measure(root: Path, limit: int | None = None, sheets: Path | None = None) -> dict[str, Figure]:
-    """The ladder on every data set below `root`: scenes of both halves and whatever negatives there are."""
+    """The ladder on every data set below `root`: scenes of both halves and whatever negatives there are.
+
+    Of the evaluators' own seeds only those count that were kept from their training.
+    """
     protocol, evaluators = read_protocol(), load_evaluators()
     folders = sorted(file.parent for file in root.rglob("bg60k_info.txt"))
-    records = [record for folder in folders for record in read_records(folder)]
+    records = [record for folder in folders for record in read_records(folder) if not was_learnt(record)]
     if not records:
-        raise ProductBackgroundError(f"No data sets below {root}: no bg60k_info.txt.")
+        raise ProductBackgroundError(
+            f"No data sets below {root}: no bg60k_info.txt, or only pictures that evaluators learnt."
+        )
     by_fault = {}
     for fault in FAULTS:
         chosen = [r for r in records if (r.factors.get("negative") or "") == fault]
@@ -50,16 +58,38 @@ def measure(root: Path, limit: int | None = None, sheets: Path | None = None) ->
         by_fault[fault] = chosen[::step][:limit]  # from all data sets alike
     masks = load_masks(by_fault[""])
     arms = climbed(load_pictures(by_fault[""]), masks)
+    coder = load_base(BUNDLED)[0].autoencoder
+    shown = {fault: Shown.of(some, coder) for fault, some in by_fault.items() if some}
     figures: dict[str, Figure] = {}
     for evaluator in evaluators:
         found = scene_rungs(evaluator, by_fault[""], arms, masks, protocol)
-        found |= fault_rungs(evaluator, by_fault, protocol)
+        found |= fault_rungs(evaluator, shown, protocol)
         figures |= {f"{evaluator.name}_{key}": figure for key, figure in found.items()}
     if sheets is not None:
         sheets.mkdir(parents=True, exist_ok=True)
         with replacing(sheets / "rungs.png") as temporary:
             save_image(torch.cat([arm[:8] for arm in arms.values()]).float() / 255, temporary, nrow=8)
     return figures
+
+
+def was_learnt(record: Record) -> bool:
+    seed = int(record.factors["seed"])
+    return seed in EVALUATOR_SEEDS and not is_held_out(seed)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Pictures [N,3,H,W] through the autoencoder, as all that is judged, masks [N,1,H,W] as given, and categories."""
+
+    pictures: Tensor
+    masks: Tensor
+    categories: list[str]
+
+    @classmethod
+    def of(cls, records: list[Record], coder: Autoencoder) -> Shown:
+        wholes = load_masks([whole_of(record) for record in records])
+        pictures = painted(load_pictures(records), wholes, coder)
+        return cls(pictures, load_masks(records), [record.category for record in records])
 
 
 def climbed(pictures: Tensor, masks: Tensor) -> dict[str, Tensor]:
@@ -98,20 +128,17 @@ def scene_rungs(
     return figures
 
 
-def fault_rungs(evaluator: Evaluator, by_fault: dict[str, list[Record]], protocol: Protocol) -> dict[str, Figure]:
+def fault_rungs(evaluator: Evaluator, by_fault: dict[str, Shown], protocol: Protocol) -> dict[str, Figure]:
     """Contact, twins and extension on sound pictures and on those with each fault."""
     figures = {}
-    for fault, records in by_fault.items():
-        if not records:
-            continue
-        pictures, masks = load_pictures(records), load_masks(records)
+    for fault, shown in by_fault.items():
+        pictures, masks = shown.pictures, shown.masks
         values = {
             "contact_rate": (evaluator.contact(pictures, masks) > evaluator.contact_threshold).double(),
             "twin_rate": (evaluator.twin(pictures, masks) > evaluator.twin_threshold).double(),
             "extension": evaluator.extension(pictures, masks),
         }
-        categories = [record.category for record in records]
         for key, value in values.items():
             name = f"{key}_{fault}" if fault else key
-            figures[name] = bootstrap(mean(value), categories, protocol.replicates, protocol.bootstrap_seed)
+            figures[name] = bootstrap(mean(value), shown.categories, protocol.replicates, protocol.bootstrap_seed)
     return figures

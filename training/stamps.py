@@ -1,0 +1,24 @@
+"""What kept results were made of, as a digest: other pictures or other weights give another one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import nn
+
+from .data import Record
+
+
+def stamp_weights(about: Any, module: object) -> None:
+    """Adds a network's weights to a hash of `hashlib`'s; anything but a torch module has none."""
+    if isinstance(module, nn.Module):
+        for value in module.state_dict().values():
+            about.update(value.detach().cpu().float().contiguous().numpy().tobytes())
+
+
+def stamp_records(about: Any, records: Iterable[Record]) -> None:
+    """Adds the files of data set records: their paths, sizes and times."""
+    for path in (path for record in records for path in (record.picture, record.mask)):
+        facts = path.stat()
+        about.update(f"{path.resolve()} {facts.st_size} {facts.st_mtime_ns}\n".encode())
