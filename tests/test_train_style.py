@@ -208,6 +208,9 @@ def test_copies_are_found_where_they_are_shifted_and_nowhere_else() -> None:
     shifted = reference.roll((4, -6), (2, 3))
     assert float(copied(shifted, reference, where)) > 0.8
     assert float(copied(torch.rand(1, 3, 96, 96), reference, where)) < 0.3
+    vase = torch.rand(1, 3, 96, 96)
+    vase[:, :, 10:46, 12:48] = reference[:, :, 20:56, 28:64]
+    assert float(copied(vase, reference, where)) > 0.6, "one thing alone, copied and moved"
     flat = torch.full_like(reference, 0.5)
     assert float(copied(flat, flat, where)) == 0, "two plain walls are no copy"
     assert copied(flat, flat, torch.zeros_like(where)).isnan().all()

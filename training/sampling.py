@@ -23,12 +23,12 @@ def ddim(
     guidance: float = 3.0,
 ) -> Tensor:
     """Latents [B,C,h,w] from `noise`, trailing timesteps. `predict(input [2B,2C+1,h,w], t [2B], context)` gives v."""
-    alpha_bar = alphas_cumprod().float()
-    times = torch.linspace(len(alpha_bar) - 1, 0, steps + 1).round().long()
+    alpha_bar = alphas_cumprod().float().to(noise.device)
+    times = torch.linspace(len(alpha_bar) - 1, 0, steps + 1).round().long().to(noise.device)
     context = torch.cat([text, empty])  # one tensor for all steps: its keys and values can be kept
     x = noise
     for now, then in pairwise(times):
-        a, b = alpha_bar[now], alpha_bar[then] if then > 0 else torch.tensor(1.0)
+        a, b = alpha_bar[now], alpha_bar[then] if then > 0 else alpha_bar.new_ones(())
         rows = inpainting_input(x, mask, masked)
         v = predict(torch.cat([rows, rows]), now.expand(2 * len(x)), context)
         with_text, without = v.chunk(2)

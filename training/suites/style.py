@@ -143,19 +143,20 @@ def with_categories(
     runs |= {f"accuracy_across_{round(100 * s)}": (other, "ours", s) for s in CURVE}
     hidden = stage.subjects.masks[stage.partner]
     wanted = torch.tensor([CLASSES["category"].index(record.category) for record in records])
-    figures = {}
+    found: list[dict[str, Figure]] = [{} for _ in evaluators]
     for key, (references, arm, strength) in runs.items():
         pictures = paint_in_style(
             brush, STYLE_ARMS[arm], stage.subjects, references,
             lambda rows: identifiers.context(ARMS["masked"], [wishes[i] for i in rows]), empty, protocol,
             strength=strength,
         )  # fmt: skip
-        given = [e.scene(pictures, stage.subjects.masks, hidden)["category"] for e in evaluators]
-        categories = stage.categories("own")
-        found = [bootstrap(mean(hits(logits, wanted)), categories, protocol.replicates, protocol.bootstrap_seed)
-                 for logits in given]  # fmt: skip
-        figures[key] = min(found, key=lambda figure: figure.value)
-    return figures
+        for evaluator, figures in zip(evaluators, found, strict=True):
+            right = hits(evaluator.scene(pictures, stage.subjects.masks, hidden)["category"], wanted)
+            categories = stage.categories("own")
+            figures[key] = bootstrap(mean(right), categories, protocol.replicates, protocol.bootstrap_seed)
+    # the evaluator by which the reference costs more
+    with_, without = "accuracy_with_reference", "accuracy_without_reference"
+    return min(found, key=lambda figures: figures[with_].value - figures[without].value)
 
 
 def _same_category(record: Record, pairs: dict[str, Record], records: Sequence[Record]) -> Record:

@@ -32,6 +32,9 @@ FACTORS = {"palette": "palette", "surface": "surface", "light": "light", "layout
 BESIDE = ("without", "training_free", "mixed")
 """Arms beside ours that are asked, too, how much they copy, for ghosts, leaks and grown products."""
 
+OWN = {"palette": "style", "surface": "style", "light": "layout", "layout": "layout"}
+"""Whose factors these are: which group's strength must pass them on."""
+
 COPY_QUANTILE, GAP_QUANTILE = 0.99, 0.05
 ROLLS = (1, 2, 3, 5)
 """Whose references stand for a random layout."""
@@ -125,7 +128,8 @@ def gaps(painted: Painted, pictures: Tensor) -> Tensor:
     grey = pictures.float().mean(1, keepdim=True) / 255
     detail = (grey - F.avg_pool2d(grey, 9, stride=1, padding=4, count_include_pad=False)).abs()
     inside, outside = ((detail * where).sum((1, 2, 3)) / where.sum((1, 2, 3)).clamp(min=1) for where in (hole, rest))
-    return (inside / outside.clamp(min=1e-4)).double()
+    found = (inside / outside.clamp(min=1e-4)).double()
+    return torch.where(hole.sum((1, 2, 3)) > 0, found, torch.nan)  # the whole hole may lie under the own product
 
 
 class StyleJudge:
@@ -157,26 +161,24 @@ class StyleJudge:
             figures[f"retrieval_top1_{name}"] = self.figure(mean(self.found[name]))
         return Judged(figures["retrieval_top1"].value / max(figures["retrieval_real"].value, 1e-9), figures)
 
-    def responses(self) -> Judged:
+    def responses(self, factor: str) -> Judged:
         """`response_ARM_FACTOR`: how often a picture shows its reference's factor.
 
         `real` is the pair of the same style and, for the layout, which pairs don't share, the reference itself.
         """
-        figures = {}
-        for factor, head in FACTORS.items():
-            wanted = torch.tensor([labels_of(pair.reference)[head] for pair in self.painted.pairs])
-            for name in self.painted.arms:
-                right = hits(self.answers[name][head], wanted)
-                figures[f"response_{name}_{factor}"] = self.figure(mean(right))
-            real = self.gallery if factor == "layout" else self.answers["real"]
-            figures[f"response_real_{factor}"] = self.figure(mean(hits(real[head], wanted)))
-        own = [f"response_style_{f}" for f in ("palette", "surface")] + ["response_layout_layout"]
-        shares = [figures[k].value / max(figures[f"response_real_{k.rsplit('_', 1)[1]}"].value, 1e-9) for k in own]
-        return Judged(min(shares), figures)
+        head, figures = FACTORS[factor], {}
+        wanted = torch.tensor([labels_of(pair.reference)[head] for pair in self.painted.pairs])
+        for name in self.painted.arms:
+            right = hits(self.answers[name][head], wanted)
+            figures[f"response_{name}_{factor}"] = self.figure(mean(right))
+        real = self.gallery if factor == "layout" else self.answers["real"]
+        figures[f"response_real_{factor}"] = self.figure(mean(hits(real[head], wanted)))
+        own = figures[f"response_{OWN[factor]}_{factor}"].value
+        return Judged(own / max(figures[f"response_real_{factor}"].value, 1e-9), figures)
 
     def ghosts(self) -> Judged:
         """A second product, or a bare place where the reference's stood: barer than all but a few without reference."""
-        limit = gaps(self.painted, self.painted.arms["without"]).quantile(GAP_QUANTILE)
+        limit = gaps(self.painted, self.painted.arms["without"]).nanquantile(GAP_QUANTILE)
         figures = {}
         for name, suffix in self.painted.compared():
             pictures = self.painted.arms[name]
@@ -207,4 +209,5 @@ class StyleJudge:
         return Judged(figures["extension_excess_without"].value - figures["extension_excess"].value, figures)
 
     def groups(self) -> list[Judged]:
-        return [self.retrieval(), self.responses(), self.ghosts(), self.leaks(), self.extensions()]
+        responses = [self.responses(factor) for factor in FACTORS]
+        return [self.retrieval(), *responses, self.ghosts(), self.leaks(), self.extensions()]
