@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,9 @@ from safetensors.torch import load_file
 
 from bg_core.errors import ProductBackgroundError
 from bg_core.vocabulary import CategoryVocabulary
-from training import train_category
+from training import category_lots, train_category
 from training.category_batch import Balanced, Draw
+from training.category_lots import Study
 from training.category_plan import ARMS, Plan, Scenes, learning
 from training.category_prompts import Identifiers, Texts
 from training.category_scenes import Example, select, spread_order, virtual_cells
@@ -67,12 +69,24 @@ def test_settings_that_are_unknown_missing_or_out_of_range_are_named() -> None:
         ({"arm": "described", "side": 32}, "accepted are .*masked_lora"),  # needs no training
         ({"arm": "masked", "side": 32, "scenes": {"image": 3}}, "unknown settings image"),
         ({"arm": "masked", "side": 32, "template": "a photo"}, "no {identifier}"),
+        ({"arm": "masked", "side": 32, "drop_caption": 1.0}, "a share below 1"),
+        ({"arm": "masked_lora", "side": 32, "drop_caption": 0.0}, "the arm masked_lora has a LoRA"),
+        ({"arm": "lora", "side": 32, "drop_caption": 0}, "above 0"),
     ):
         with pytest.raises(ProductBackgroundError, match=said):
             Plan.of(options, "test")
     assert Plan.of(json.loads(json.dumps(plan().to_dict())), "test") == plan()
     for arm in ARMS.values():
         assert not arm.weights or ARMS[arm.weights].learns
+
+
+@pytest.mark.parametrize("arm", learning())
+def test_arms_with_a_lora_see_the_empty_prompt(arm: str) -> None:
+    """In the study's plans and in the trainer's own file, whatever arm is written there."""
+    study = Study(*[Path()] * 6, tomllib.loads(category_lots.CONFIG.read_text()), (), ())
+    own = tomllib.loads(train_category.CONFIG.read_text())["options"]
+    for made in (study.plan(arm), Plan.of({**own, "arm": arm}, "test"), plan(arm)):
+        assert made.drop_caption == (0.1 if ARMS[arm].lora else 0.0)
 
 
 def test_a_long_tail_is_heard_by_the_stated_formula() -> None:

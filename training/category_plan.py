@@ -19,6 +19,11 @@ Masking = Literal["none", "attention", "output"]
 """Where the identifier acts: everywhere, or on the background, by logits or by the output (`training.attention`)."""
 
 
+LORA_DROP_CAPTION = 0.1
+"""`drop_caption` of arms with a LoRA where nothing else is said. Guidance starts from the empty prompt, which a LoRA
+changes too: one that never sees it in training leaves that half to chance. A frozen base has learned it."""
+
+
 @dataclass(frozen=True)
 class Arm:
     """One way to paint a category's backgrounds (experiments.md section 3). `trained_as`: whose weights it uses."""
@@ -103,6 +108,8 @@ class Plan:
         """Raises ProductBackgroundError for settings that are unknown, missing or out of their range."""
         values = dict(options)
         values["scenes"] = _from_table(Scenes, values.get("scenes", {}), f"{where} [options.scenes]")
+        lora = values.get("arm") in ARMS and ARMS[values["arm"]].lora
+        values.setdefault("drop_caption", LORA_DROP_CAPTION if lora else 0.0)
         plan = _from_table(cls, values, f"{where} [options]")
         for problem, what in (
             (plan.arm not in ARMS or not ARMS[plan.arm].learns, f"arm is {plan.arm!r}, accepted are {learning()}"),
@@ -110,6 +117,12 @@ class Plan:
             (not 1 <= plan.vectors <= 64, f"vectors is {plan.vectors}, accepted are 1 to 64"),
             (IDENTIFIER not in plan.template, f"template has no {IDENTIFIER}"),
             (not 0 <= plan.hide_product <= 1, f"hide_product is {plan.hide_product}, accepted is a share of 0 to 1"),
+            (not 0 <= plan.drop_caption < 1, f"drop_caption is {plan.drop_caption}, accepted is a share below 1"),
+            (
+                lora and not plan.drop_caption,
+                f"drop_caption is 0 and the arm {plan.arm} has a LoRA, which changes what guidance starts from, the "
+                f"empty prompt, too; accepted is a share above 0 ({LORA_DROP_CAPTION} where the setting is left out)",
+            ),
             (
                 plan.precision not in ("float32", "bfloat16"),
                 f"precision is {plan.precision!r}, accepted are float32 and bfloat16",
