@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import shutil
+import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,16 +22,19 @@ from training import add_category, category_exam, category_lots, category_study,
 from training.attention import guide_layers
 from training.category_leak import leak_energies, leak_ratio
 from training.category_lots import Study, lots_and_exams
-from training.category_paint import Brush, Subjects
+from training.category_paint import Brush, Subjects, check_paintable
 from training.category_plan import ARMS
-from training.category_scores import partners, read_scores, typical, write_scores
+from training.category_scores import SAID, UNSAID, covers, partners, read_scores, typical, write_scores
 from training.category_stage import Stage, bound_scenes
 from training.category_table import compare, read_marks, report
 from training.data import Record, read_records
-from training.evaluators.examples import CLASSES
+from training.evaluators.examples import CLASSES, KEEPSAKES
 from training.evaluators.frozen import Evaluator
-from training.painters import Painter, load_painter
+from training.evaluators.views import DILATION
+from training.painters import Painter, load_painter, stable_diffusion
 from training.protocol import Protocol
+from training.render.categories import CATEGORIES
+from training.render.recipe import draw_recipe
 from training.suites import category as suite
 
 NAMES = ("mug", "perfume", "tea")
@@ -84,6 +89,83 @@ def test_products_are_swapped_evenly() -> None:
         partners(records[::3])
 
 
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_products_are_hidden_under_a_third_shape(count: int) -> None:
+    names = ("ball", *NAMES)[:count]
+    records = [Record(f"{name}{i}", name, Path(), Path()) for i in range(4) for name in names]
+    partner = partners(records)
+    own, swapped = ([record.category for record in records], [records[i].category for i in partner])
+    hidden = {which: covers(records, partner, asked) for which, asked in (("own", own), ("swapped", swapped))}
+    for i, record in enumerate(records):
+        for which, asked in (("own", own), ("swapped", swapped)):
+            row = hidden[which][i]
+            assert row != i and records[row].category != asked[i]
+            assert count == 2 or records[row].category not in (record.category, swapped[i])
+    assert (hidden["own"] == hidden["swapped"]) == (count > 2)
+    for rows in hidden.values():  # evenly: no shape stands for a category
+        assert {name: [records[i].category for i in rows].count(name) for name in names} == dict.fromkeys(names, 4)
+    alone = [Record(name, name, Path(), Path()) for name in names[:2]]
+    assert covers(alone, [1, 0], ["mug" if r.category == "ball" else "ball" for r in alone]) == [0, 1]
+
+
+def test_a_stage_scores_under_that_shape(painter: Painter, tmp_path: Path) -> None:
+    stage = Stage.of(painter, read_records(scenes(tmp_path / "bound", 6, "bound")))
+    seen = []
+    answers = {head: torch.zeros(6, len(classes)) for head, classes in CLASSES.items()} | {
+        "features": torch.zeros(6, 2)
+    }
+    scorer = SimpleNamespace(
+        scene=lambda pictures, masks, others: seen.append(others) or answers,
+        keepsakes=lambda pictures, masks, others: seen.append(others) or torch.zeros(6, len(KEEPSAKES)),
+        twin=lambda pictures, masks: torch.zeros(6),
+        extension=lambda pictures, masks: torch.zeros(6),
+        twin_threshold=0.5,
+    )
+    for which in ("own", "swapped"):
+        stage.score(scorer, stage.subjects.pictures, which)
+    third = [next(n for n in NAMES if n not in (r.category, stage.records[j].category))
+             for r, j in zip(stage.records, stage.partner, strict=True)]  # fmt: skip
+    masks = {record.category: [] for record in stage.records}
+    for record, mask in zip(stage.records, stage.subjects.masks, strict=True):
+        masks[record.category].append(mask)
+    assert len(seen) == 4
+    for others in seen:
+        assert torch.equal(others, seen[0])
+        for mask, name in zip(others, third, strict=True):
+            assert any(torch.equal(mask, one) for one in masks[name])
+
+
+def test_a_careless_mask_leaves_nothing_of_the_scene_to_scorers() -> None:
+    config = tomllib.loads(category_lots.CONFIG.read_text())
+    side = config["options"]["side"]
+    assert round(config["study"]["sloppy"] * side) < round(DILATION * side)
+
+
+def test_a_base_that_the_study_cannot_paint_with_is_named(
+    painter: Painter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_paintable(painter, tmp_path)
+    plain = stable_diffusion()
+    arguments = ["--base", "model", "--data", "x", "--test", "x", "--out", str(tmp_path / "out")]
+    for diffusion, found in (
+        (plain, "model has an inpainting UNet, epsilon-prediction and another noise schedule"),
+        (dataclasses.replace(plain, prediction="v"), "v-prediction and another noise schedule"),
+        (stable_diffusion("v", zero_terminal=True), None),
+    ):
+        other = dataclasses.replace(painter, diffusion=diffusion)
+        monkeypatch.setattr(category_study, "load_painter", lambda _, other=other: other)
+        if found is None:
+            check_paintable(other, tmp_path)
+            continue
+        with pytest.raises(
+            ProductBackgroundError, match=rf"{found}\. Accepted is an inpainting UNet with v-prediction"
+        ):
+            category_study.main(arguments)
+    painter.unet = SimpleNamespace(config=SimpleNamespace(in_channels=4, out_channels=4))
+    with pytest.raises(ProductBackgroundError, match="a UNet without mask and product"):
+        check_paintable(painter, tmp_path)
+
+
 def test_factors_that_a_category_shows_are_counted() -> None:
     def said(**choices: str) -> dict[str, torch.Tensor]:
         return {
@@ -94,6 +176,28 @@ def test_factors_that_a_category_shows_are_counted() -> None:
     factors = {"surface": "surfaces", "light": "lights"}
     assert float(typical(said(surface="oak", light="window"), ["mug"], factors)) == 1.0
     assert float(typical(said(surface="moss", light="window"), ["mug"], factors)) == 0.5
+    # a seamless wall runs on into the ground
+    seamless = next(name for name, category in CATEGORIES.items() if "seamless" in category.walls)
+    for name, share in ((seamless, 1.0), ("mug", 0.0)):
+        assert float(typical(said(surface="paper"), [name], {"surface": "surfaces"})) == share
+    # oak and brick have colours of their own; plaster has the palette's: cream is the mug's, navy isn't
+    factors = {"surface": "surfaces", "palette": "palette"}
+    for wall, palette, share in (("brick", "navy", 1.0), ("plaster", "navy", 0.5), ("plaster", "cream", 1.0)):
+        assert float(typical(said(surface="oak", wall=wall, palette=palette), ["mug"], factors)) == share
+
+
+def test_every_bound_scene_shows_what_its_category_shows() -> None:
+    """By what the renderer draws: the ceiling of `said` and `unsaid` is 1."""
+    for seed in range(192):
+        recipe = draw_recipe(seed, "bound")
+        facts, category = recipe.factors(), recipe.product.category
+        heads = ("surface", "wall", "palette", "light", "rig", "arrangement")
+        answers = {
+            head: torch.nn.functional.one_hot(torch.tensor([CLASSES[head].index(facts[head])]), len(CLASSES[head]))
+            for head in heads
+        }
+        for factors in (SAID, UNSAID):
+            assert float(typical(answers, [category], factors)) == 1.0, (seed, facts)
 
 
 def test_only_scenes_of_a_category_count(tmp_path: Path) -> None:
@@ -238,6 +342,16 @@ def test_a_study_trains_examines_reports_and_repeats_nothing(
     category_study.run(made, workers=1)
     with pytest.raises(ProductBackgroundError, match="a study with another config"):
         category_study.run(dataclasses.replace(made, config=made.config | {"steps": 3}), workers=1)
+    for change, key in (
+        ({"data": made.test}, "--data"),
+        ({"test": made.data}, "--test"),
+        ({"generic": made.test_generic}, "--generic"),
+        ({"generic": None, "test_generic": None}, "--generic, --test-generic"),
+    ):
+        with pytest.raises(ProductBackgroundError, match=rf"a study with another {key}: "):
+            category_study.check_same(dataclasses.replace(made, **change))
+    # the same scenes, elsewhere
+    category_study.check_same(dataclasses.replace(made, data=Path(shutil.copytree(made.data, made.out / "copy"))))
     asked = {exam.on: category_exam.asked_for(made, exam.on) for exam in exams}
     entry = {
         "better": "masked", "than": "unmasked", "on": ["swapped", "images_2", "sloppy"], "metrics": ["right", "twin"],
@@ -276,11 +390,31 @@ def test_the_suite_measures_what_is_bundled(
         "accuracy_unmasked", "accuracy_shape_only", "accuracy_swapped_unseen_shapes", "twin_rate", "twin_rate_base",
         "twin_rate_over_base", "extension_excess", "extension_excess_base", "diversity", "diversity_base",
         "leak_ratio", "leak_ratio_unmasked", "leak_ratio_open", "leak_ratio_t1", "leak_ratio_t5", "said_swapped",
-        "unsaid_real",
+        "unsaid_real", "accuracy_swapped_shape_only", "unsaid_swapped_over_described",
     }  # fmt: skip
     for key in keys:
         assert figures[f"{key}_low"] <= figures[key] + 1e-6, key
     assert {path.name for path in sheets.iterdir()} >= {"grid.png", "pictures.png", "worst_category.png"}
+
+
+def test_each_figure_is_the_worse_evaluators(painter: Painter, tmp_path: Path) -> None:
+    """The one evaluator sees more categories, the other more of what captions say; controls count the other way."""
+    stage = Stage.of(painter, read_records(scenes(tmp_path / "test", 6, "bound")))
+    names = [*suite.PAINTED, "accuracy_real", "constant"]
+
+    def scores(right: float, said: float) -> dict[str, dict[str, torch.Tensor]]:
+        features = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
+        shares = {"right": right, "said": said, "unsaid": 0.5, "keepsakes": 0.5, "twin": 0.0, "extension": 0.0}
+        one = {key: torch.full((6,), value, dtype=torch.float64) for key, value in shares.items()}
+        return {name: one | {"features": features * (i + 1)} for i, name in enumerate(names)}
+
+    found = suite.worse([suite.groups_of(stage, scores(*both), QUICK) for both in ((0.75, 0.25), (0.5, 1.0))])
+    for key in ("accuracy", "accuracy_swapped", "accuracy_real", "accuracy_swapped_unseen_shapes"):
+        assert found[key].value == 0.5, key
+    assert found["said"].value == found["said_swapped"].value == 0.25
+    for control in ("accuracy_shape_only", "accuracy_swapped_shape_only"):
+        assert found[control].value == 0.75
+    assert found["said_shape_only"].value == 1.0
 
 
 def test_a_new_category_joins_and_changes_no_other(tiny_base: Path, tmp_path: Path) -> None:

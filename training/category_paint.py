@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from bg_core.base import grey_out, mask_channel
+from bg_core.errors import ProductBackgroundError
 from bg_core.regions import moved_border, region_of
 
 from .attention import guide_layers
 from .category_plan import Arm
 from .category_prompts import Context, Texts
+from .diffusion import demonstration_diffusion
 from .generate import noise_of, pasted
 from .painters import Painter
 from .protocol import Protocol
@@ -107,6 +110,19 @@ class Brush:
         return replace(context, values=torch.lerp(neutral, context.values, strength))
 
 
+def check_paintable(painter: Painter, model: Path) -> None:
+    """Raises ProductBackgroundError for a base that `paint` can't sample: it knows one kind of UNet and schedule."""
+    known, found = demonstration_diffusion(), painter.diffusion
+    kind = "an inpainting UNet" if painter.inpaints else "a UNet without mask and product among its inputs"
+    same = torch.equal(found.alpha_bars, known.alpha_bars)
+    schedule = "zero terminal SNR" if same else "another noise schedule"
+    if not (painter.inpaints and found.prediction == known.prediction and same):
+        raise ProductBackgroundError(
+            f"{model} has {kind}, {found.prediction}-prediction and {schedule}. Accepted is an inpainting UNet with "
+            "v-prediction and zero terminal SNR, as the demonstration base has; train_category teaches others, too."
+        )
+
+
 @torch.no_grad()
 def paint(
     brush: Brush,
@@ -119,7 +135,8 @@ def paint(
 ) -> Tensor:
     """uint8 [N,3,H,W]: `wishes[i]` around product i, pasted back by the mask that was given.
 
-    The noise of picture i depends on i and the protocol's seed alone. The empty prompt's keys and values, and those of
+    The base must be one that `check_paintable` accepts. The noise of picture i depends on i and the protocol's seed
+    alone. The empty prompt's keys and values, and those of
     each text, are computed once for all steps.
     """
     painter = brush.painter

@@ -17,6 +17,7 @@ from .data import Record
 from .evaluators.examples import CLASSES, KEEPSAKES
 from .evaluators.frozen import Evaluator
 from .metrics.decisions import hits
+from .render.catalog import shows_palette
 from .render.categories import CATEGORIES
 
 Scores = dict[str, Tensor]
@@ -30,7 +31,7 @@ UNSAID = {"rig": "rigs", "arrangement": "arrangements"}
 def score(evaluator: Evaluator, pictures: Tensor, masks: Tensor, others: Tensor, categories: Sequence[str]) -> Scores:
     """Scores of uint8 pictures whose backgrounds should be those of `categories`.
 
-    `others`: masks of that very category's products, so that the hidden place has not the shape of the product alone.
+    `others`: masks under which products are hidden, too (`covers`), so that the hidden place has not their shape alone.
     `said` and `unsaid`: the share of factors of which the background shows one of the category's own choices;
     `keepsakes`: the share of the category's own props, which no scene of the generic half holds, that stand there.
     """
@@ -48,13 +49,33 @@ def score(evaluator: Evaluator, pictures: Tensor, masks: Tensor, others: Tensor,
 
 
 def typical(answers: dict[str, Tensor], categories: Sequence[str], factors: dict[str, str]) -> Tensor:
-    """[N] float64: the share of `factors` in which a picture shows what its category's backgrounds show."""
+    """[N] float64: the share of `factors` in which a picture shows what its category's backgrounds show.
+
+    A palette counts only where the surface or the wall that is shown has its colour; elsewhere nothing shows it.
+    """
     shares = []
     for head, choices in factors.items():
-        shown = [CLASSES[head][i] for i in answers[head].argmax(1).tolist()]
-        own = [getattr(CATEGORIES[category], choices) for category in categories]
-        shares.append(torch.tensor([one in some for one, some in zip(shown, own, strict=True)]).double())
-    return torch.stack(shares).mean(0)
+        own = [_own_choices(category, choices) for category in categories]
+        right = torch.tensor([one in some for one, some in zip(_shown(answers, head), own, strict=True)]).double()
+        if head == "palette":
+            coloured = [
+                shows_palette(*both) for both in zip(_shown(answers, "surface"), _shown(answers, "wall"), strict=True)
+            ]
+            right = torch.where(torch.tensor(coloured), right, torch.nan)
+        shares.append(right)
+    return torch.stack(shares).nanmean(0)
+
+
+def _shown(answers: dict[str, Tensor], head: str) -> list[str]:
+    """What each picture shows of a factor."""
+    return [CLASSES[head][i] for i in answers[head].argmax(1).tolist()]
+
+
+def _own_choices(category: str, choices: str) -> tuple[str, ...]:
+    """What scenes of a category are rendered with; a seamless wall runs on into the ground, which is paper then."""
+    own = CATEGORIES[category]
+    paper = choices == "surfaces" and "seamless" in own.walls
+    return (*getattr(own, choices), *(("paper",) if paper else ()))
 
 
 def own_keepsakes(there: Tensor, categories: Sequence[str]) -> Tensor:
@@ -84,7 +105,7 @@ def cell_hits(evaluator: Evaluator, pictures: Tensor, masks: Tensor, others: Ten
 
 
 def partners(records: Sequence[Record]) -> list[int]:
-    """For each record one of another category: with whose identifier, and whose mask, its product is shown.
+    """For each record one of another category, with whose identifier its product is shown.
 
     Every category is asked for as often as it occurs, and asked for around several others.
     """
@@ -97,6 +118,29 @@ def partners(records: Sequence[Record]) -> list[int]:
         for place, i in enumerate(own):
             other = names[(names.index(name) + 1 + place % (len(names) - 1)) % len(names)]
             found[i] = rows[other][place % len(rows[other])]
+    return found
+
+
+def covers(records: Sequence[Record], partner: Sequence[int], asked: Sequence[str]) -> list[int]:
+    """For each record one under whose mask its product is hidden, too: of a third category.
+
+    Neither the record's own nor its partner's, so that the hole is the same whichever of the two backgrounds is asked
+    for, and has not the shape that goes with it; every category's shape as often as it occurs, and with several that
+    are asked for. Where there are but two categories: the one that isn't `asked` for, and another record than the one
+    that is hidden, if its category has one.
+    """
+    rows: dict[str, list[int]] = {}
+    for i, record in enumerate(records):
+        rows.setdefault(record.category, []).append(i)
+    names = sorted(rows)
+    found = []
+    for i, record in enumerate(records):
+        own, other = record.category, records[partner[i]].category
+        first, place = names.index(own) + 1, rows[own].index(i)
+        others = [name for name in names[first:] + names[: first - 1] if name != other]
+        name = others[2 * place % len(others)] if others else next(name for name in names if name != asked[i])
+        of_one = [row for row in rows[name] if row != i] or rows[name]
+        found.append(of_one[place % len(of_one)])
     return found
 
 

@@ -13,7 +13,7 @@ from bg_core.errors import ProductBackgroundError
 from .category_paint import Brush, Subjects, Wish, paint
 from .category_plan import Arm
 from .category_scenes import words_of
-from .category_scores import Scores, partners, score
+from .category_scores import Scores, covers, partners, score
 from .data import Record, load_masks, load_pictures
 from .evaluators.examples import painted
 from .evaluators.frozen import Evaluator
@@ -62,8 +62,8 @@ class Stage:
 
     def score(self, evaluator: Evaluator, pictures: Tensor, which: Which) -> Scores:
         """By the true masks, whatever mask was given: a scorer must not see what a careless user left of the scene."""
-        masks = self.subjects.masks
-        return score(evaluator, pictures, masks, masks[self.partner], self.categories(which))
+        masks, asked = self.subjects.masks, self.categories(which)
+        return score(evaluator, pictures, masks, masks[covers(self.records, self.partner, asked)], asked)
 
 
 def bound_scenes(records: Sequence[Record], categories: Sequence[str] = (), limit: int | None = None) -> list[Record]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
 import json
 import multiprocessing
 import tomllib
@@ -28,6 +29,7 @@ from bg_core.files import replacing
 
 from .category_exam import asked_for, examine, real_scores
 from .category_lots import CONFIG, Lot, Study, lots_and_exams, records_of
+from .category_paint import check_paintable
 from .category_plan import Scenes
 from .category_scenes import select
 from .category_table import report
@@ -79,14 +81,32 @@ def _work(task: Callable[..., None], study: Study, item: Any) -> None:
         task(study, item, read_protocol(), load_evaluators())
 
 
+def contents(folder: Path | None) -> str:
+    """A digest of a data set's scenes: names, categories, captions, factors and the sizes of their files, wherever it
+    lies."""
+    about = hashlib.sha256()
+    for record in records_of(folder) if folder is not None else ():
+        sizes = [path.stat().st_size for path in (record.picture, record.mask)]
+        facts = [record.name, record.category, record.caption, dict(record.factors), sizes]
+        about.update(json.dumps(facts, sort_keys=True).encode())
+    return about.hexdigest()
+
+
 def check_same(study: Study) -> None:
-    """Raises ProductBackgroundError where the folder holds results of another base, configuration or evaluators."""
+    """Raises ProductBackgroundError where the folder holds results of another base, configuration, data or evaluators.
+
+    They are known by their content; where they lie doesn't matter.
+    """
     files = [study.base] if study.base.is_file() else sorted(study.base.rglob("*.safetensors"))
     what = {
         "base": [sha256(file) for file in files],
         "config": study.config,
         "categories": list(study.categories),
         "seeds": list(study.seeds),
+        "--data": contents(study.data),
+        "--test": contents(study.test),
+        "--generic": contents(study.generic),
+        "--test-generic": contents(study.test_generic),
         "evaluators": {name: dict(tasks) for name, tasks in read_protocol().evaluators.items()},
     }
     what = json.loads(json.dumps(what))
@@ -137,6 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if (options.generic is None) != (options.test_generic is None):
         raise ProductBackgroundError("--generic and --test-generic belong together; only one was given.")
+    check_paintable(load_painter(options.base), options.base)
     own = tomllib.loads(PROTOCOL.read_text())["category"]
     config = tomllib.loads(options.config.read_text())
     study = Study(

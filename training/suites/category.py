@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -28,6 +27,7 @@ from ..metrics.distributions import Statistic, diversity
 from ..metrics.intervals import Figure, bootstrap, mean
 from ..painters import Painter, load_painter
 from ..protocol import Protocol, read_protocol
+from .judge import Judged, constant_backgrounds
 
 MODELS = BUNDLED.parent.parent
 WEIGHTS = MODELS / "category_weights" / "product_background_demo_categories.safetensors"
@@ -43,21 +43,21 @@ PAINTED: dict[str, tuple[str, Which, float]] = {
     "accuracy_described": ("described", "swapped", 1.0),
     "accuracy_caption": ("caption", "swapped", 1.0),
     "accuracy_shape_only": ("masked", "own", 0.0),
+    "accuracy_swapped_shape_only": ("masked", "swapped", 0.0),
     "base": ("caption", "own", 1.0),
 }
 """What is painted: the arm, whose background, the identifier's strength.
 
-All but two swap products and categories, so that nothing comes from the product. `accuracy_shape_only` is the control:
-no identifier, the product's own category looked for. `base` is what the base makes of whole captions.
+Those called `swapped` and the arms that are compared with it swap products and categories, so that nothing comes from
+the product. `shape_only` are the controls: no identifier, and the product's own category looked for, or the one that
+was asked for. `base` is what the base makes of whole captions.
 """
 
+BASELINES = ("unmasked", "plain_text", "described", "caption")
+"""Arms that `accuracy_swapped` is compared with, picture by picture."""
 
-@dataclass(frozen=True)
-class Judged:
-    """Figures, and how well the identifiers do by them: larger is better. A bar counts the worse of two evaluators."""
-
-    merit: float
-    figures: dict[str, Figure]
+LAYERS = {"accuracy": "right", "said": "said", "unsaid": "unsaid", "keepsakes": "keepsakes"}
+"""How figures of a layer are called, and its scores."""
 
 
 def measure(root: Path, limit: int | None = None, sheets: Path | None = None) -> dict[str, Figure]:
@@ -66,21 +66,29 @@ def measure(root: Path, limit: int | None = None, sheets: Path | None = None) ->
     painter = load_painter(BUNDLED)
     brush = bundled_brush(painter, WEIGHTS)
     stage = Stage.of(painter, bound_scenes(read_records(root), tuple(brush.vectors), limit))
-    pictures = {
-        key: stage.paint(brush, ARMS[arm], which, protocol, strength) for key, (arm, which, strength) in PAINTED.items()
-    }
-    pictures["accuracy_real"] = stage.real(painter)
-    figures: dict[str, Figure] = {}
+    pictures = painted_pictures(brush, stage, protocol) | {"accuracy_real": stage.real(painter)}
+    masks, own = stage.subjects.masks, stage.categories("own")
+    pictures["constant"] = constant_backgrounds(pictures["accuracy_real"], masks, own)
     judged = []
     for evaluator in evaluators:
         scores = {key: stage.score(evaluator, some, whose(key)) for key, some in pictures.items()}
         judged.append((scores, groups_of(stage, scores, protocol)))
-    for alternatives in zip(*(groups for _, groups in judged), strict=True):
-        figures |= min(alternatives, key=lambda group: group.merit).figures
-    figures |= leak_figures(painter, brush, stage, protocol)
+    figures = worse([groups for _, groups in judged]) | leak_figures(painter, brush, stage, protocol)
     if sheets is not None:
         draw_sheets(brush, stage, pictures, judged[0][0], protocol, sheets)
     return figures
+
+
+def painted_pictures(brush: Brush, stage: Stage, protocol: Protocol) -> dict[str, Tensor]:
+    """What `PAINTED` says; without an identifier, nobody's background is asked for, so that is painted only once."""
+    done: dict[tuple[str, Which, float], Tensor] = {}
+    pictures = {}
+    for key, (arm, which, strength) in PAINTED.items():
+        what: tuple[str, Which, float] = (arm, which if strength else "own", strength)
+        if what not in done:
+            done[what] = stage.paint(brush, ARMS[arm], what[1], protocol, strength)
+        pictures[key] = done[what]
+    return pictures
 
 
 def bundled_brush(painter: Painter, weights: Path) -> Brush:
@@ -101,23 +109,32 @@ def whose(key: str) -> Which:
 
 
 def groups_of(stage: Stage, scores: dict[str, Scores], protocol: Protocol) -> list[Judged]:
-    """One evaluator's figures, those that belong together in one group."""
+    """One evaluator's figures, those that belong together in one group.
+
+    Each accuracy and share is a group of its own, so that each is the worse of two: the lower, of controls the higher.
+    """
 
     def figure(statistic: Statistic, which: Which = "own") -> Figure:
         return bootstrap(statistic, stage.categories(which), protocol.replicates, protocol.bootstrap_seed)
 
-    unseen = torch.tensor([bool(record.factors.get("unseen_family")) for record in stage.records])
-    accuracies = {}
+    groups = []
     for key, some in scores.items():
-        if key == "base":
+        if not key.startswith("accuracy"):
             continue
-        accuracies[key] = figure(mean(some["right"]), whose(key))
-        for layer in ("said", "unsaid", "keepsakes"):
-            accuracies[key.replace("accuracy", layer)] = figure(mean(some[layer]), whose(key))
+        sign = -1.0 if key.endswith("shape_only") else 1.0
+        for layer, metric in LAYERS.items():
+            shown = figure(mean(some[metric]), whose(key))
+            groups.append(Judged(sign * shown.value, {key.replace("accuracy", layer): shown}))
+    swapped = scores["accuracy_swapped"]
+    for layer, metric in LAYERS.items():
+        for baseline in BASELINES:
+            gain = figure(mean(swapped[metric] - scores[f"accuracy_{baseline}"][metric]), "swapped")
+            groups.append(Judged(gain.value, {f"{layer}_swapped_over_{baseline}": gain}))
+    unseen = torch.tensor([bool(record.factors.get("unseen_family")) for record in stage.records])
     for suffix, counted in (("seen_shapes", ~unseen), ("unseen_shapes", unseen)):
         if bool(counted.any()):
-            right = torch.where(counted, scores["accuracy_swapped"]["right"], torch.nan)
-            accuracies[f"accuracy_swapped_{suffix}"] = figure(mean(right), "swapped")
+            right = figure(mean(torch.where(counted, swapped["right"], torch.nan)), "swapped")
+            groups.append(Judged(right.value, {f"accuracy_swapped_{suffix}": right}))
     ours, base, real = (scores[key] for key in ("accuracy", "base", "accuracy_real"))
     twins = {
         "twin_rate": figure(mean(ours["twin"])),
@@ -130,20 +147,27 @@ def groups_of(stage: Stage, scores: dict[str, Scores], protocol: Protocol) -> li
         "extension_excess_base": figure(mean(base["extension"] - real["extension"])),
         "extension_excess_over_base": figure(mean(ours["extension"] - base["extension"])),
     }
-    categories = stage.categories("own")
-    spread, spread_base = (diversity(some["features"], real["features"], categories) for some in (ours, base))
+    categories, constant = stage.categories("own"), scores["constant"]["features"]
+    spread, spread_base = (diversity(some["features"], real["features"], constant, categories) for some in (ours, base))
     varied = {
         "diversity": figure(spread),
         "diversity_base": figure(spread_base),
         "diversity_over_base": figure(lambda weights: spread(weights) - spread_base(weights)),
     }
-    best = accuracies["accuracy_real"].value
     return [
-        Judged(accuracies["accuracy_swapped"].value / max(best, 1e-9), accuracies),
+        *groups,
         Judged(-twins["twin_rate_over_base"].value, twins),
         Judged(-extensions["extension_excess_over_base"].value, extensions),
         Judged(varied["diversity_over_base"].value, varied),
     ]
+
+
+def worse(judged: Sequence[Sequence[Judged]]) -> dict[str, Figure]:
+    """Of each group, the figures of the evaluator by which the identifiers do worse; one list for each evaluator."""
+    figures: dict[str, Figure] = {}
+    for alternatives in zip(*judged, strict=True):
+        figures |= min(alternatives, key=lambda group: group.merit).figures
+    return figures
 
 
 def leak_figures(painter: Painter, brush: Brush, stage: Stage, protocol: Protocol) -> dict[str, Figure]:
