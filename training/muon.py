@@ -72,8 +72,12 @@ class Muon(torch.optim.Optimizer):
         gradient, momentum = parameter.grad, state["momentum"]
         momentum.lerp_(gradient, 1 - group["momentum"])
         ahead = gradient.lerp(momentum, group["momentum"])  # Nesterov
-        matrix = orthogonalised(ahead.reshape(len(ahead), -1))
-        return matrix.reshape(parameter.shape) * (0.2 * max(matrix.shape) ** 0.5)
+        # rows as they lie in memory: the order of columns is nothing to the singular values, and copies cost time
+        last = ahead.ndim == 4 and ahead.is_contiguous(memory_format=torch.channels_last)
+        rows = ahead.movedim(1, -1) if last else ahead
+        matrix = orthogonalised(rows.reshape(len(rows), -1))
+        update = matrix.mul_(0.2 * max(matrix.shape) ** 0.5).view(rows.shape)
+        return update.movedim(-1, 1) if last else update
 
     def _vector_update(self, parameter: Parameter, group: dict) -> Tensor:
         state = self.state[parameter]

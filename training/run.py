@@ -180,7 +180,7 @@ class Run:
         for parameter, *gradients in zip(parameters, *(gradients for _, gradients in results), strict=True):
             # one part's rows may say nothing of a parameter of which another's do
             known = [gradient for gradient in gradients if gradient is not None]
-            parameter.grad = torch.stack(known).sum(0) / len(results) if known else None
+            parameter.grad = sum(known[1:], known[0]) / len(results) if known else None
         return {name: torch.stack([losses[name].detach() for losses, _ in results]).mean() for name in results[0][0]}
 
     def _averaged(self, accelerator: Accelerator, losses: dict[str, Tensor]) -> dict[str, Tensor]:
