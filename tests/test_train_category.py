@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -277,6 +278,21 @@ def test_gradient_checkpointing_learns_the_same(tiny_base: Path, data: Path, tmp
     torch.testing.assert_close(*found, atol=1e-5, rtol=1e-4)
 
 
+def test_rates_are_factors_on_what_a_step_moves(painter: Painter, data: Path, tmp_path: Path) -> None:
+    """AdamW's first step moves every number by the rate, whatever its gradient is, as long as there is one."""
+    factor = 0.03
+    chosen = plan("masked_lora", rates={"identifiers": 0.5, "lora": factor})
+    before = Identifiers(painter, ["a mug", "a sauce bottle"], 2, Texts(painter)).vectors.detach()
+    quick = dataclasses.replace(settings(steps=1, batch=8), warmup=0)
+    taught = lesson(painter, data)
+    teach(painter, taught, quick, chosen, tmp_path / "run", {})
+    after = load_file(tmp_path / "run" / "latest.safetensors")
+    identifiers = float((after["module.identifiers.vectors"] - before).abs().max())
+    ups = [value for name, value in after.items() if name.startswith("module.lora.up")]  # zero before
+    assert identifiers == pytest.approx(0.5 * quick.learning_rate, rel=0.01)
+    assert ups and all(float(up.abs().max()) == pytest.approx(factor * quick.learning_rate, rel=0.01) for up in ups)
+
+
 class Killed(Exception):
     pass
 
@@ -318,9 +334,10 @@ def test_from_the_command_line_and_a_killed_run_ends_where_a_whole_one_does(
     assert (tmp_path / "parts" / "lora.safetensors").is_file() and list((tmp_path / "parts" / "log").iterdir())
 
 
-def test_two_processes_train_as_one_with_twice_the_batch(tiny_base: Path, data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("arm", ["masked", "masked_lora"])
+def test_two_processes_train_as_one_with_twice_the_batch(arm: str, tiny_base: Path, data: Path, tmp_path: Path) -> None:
     """Tolerance 1e-4 of identifiers of deviation 1, after three steps of rate 0.1: sums come in another order."""
-    path = config(tmp_path / "run.toml", 3)
+    path = config(tmp_path / "run.toml", 3, arm)
     shared = [
         "--base", str(tiny_base), "--data", str(data), "--latents", str(tmp_path / "latents"), "--config", str(path),
     ]  # fmt: skip
@@ -333,9 +350,13 @@ def test_two_processes_train_as_one_with_twice_the_batch(tiny_base: Path, data: 
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr[-3000:]
     one, two = (load_file(tmp_path / run / "latest.safetensors") for run in ("one", "two"))
-    for key in ("module.identifiers.vectors", "average.identifiers.vectors"):
+    learned = [key for key in one if key.startswith(("module.", "average."))]
+    assert any(".lora." in key for key in learned) == ARMS[arm].lora
+    for key in learned:
         assert float((one[key] - two[key]).abs().max()) < 1e-4, key
     assert float((one["module.identifiers.vectors"] - untrained(tiny_base)).abs().max()) > 0.01
+    for key in (key for key in learned if ".up." in key):
+        assert float(one[key].abs().max()) > 1e-3, key
 
 
 def untrained(tiny_base: Path) -> torch.Tensor:
