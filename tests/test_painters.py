@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,13 +11,13 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from bg_core import checkpoint
 from bg_core.base import BASE_NAME
 from bg_core.errors import ProductBackgroundError
 from bg_core.vocabulary import CategoryVocabulary
-from training import train_category
+from training import painters, train_category
 from training.diffusion import Diffusion
 from training.export import unet_names
 from training.lora import add_lora
@@ -79,6 +80,60 @@ def test_what_is_no_model_is_named(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(ProductBackgroundError, match=r"no whole checkpoint of Stable Diffusion 1\.5"):
         load_painter(tmp_path / "other.safetensors")
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stable Diffusion 1.5 with narrow layers, as deep as it is."""
+    shape = dataclasses.replace(SD15_SHAPE, channels=(32, 64, 64, 64), res_blocks=1, head_channels=4, context_width=32)
+    text = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    monkeypatch.setattr(painters, "SD15_SHAPE", shape)
+    monkeypatch.setattr(painters, "SD15_TEXT", SD15_TEXT | text | {"vocab_size": 100})
+    monkeypatch.setattr(painters, "SD15_CODER", painters.SD15_CODER | {"block_out_channels": (32, 64, 64, 64)})
+
+
+@pytest.mark.parametrize("channels", [4, 9])
+@pytest.mark.parametrize("velocity", [False, True], ids=["epsilon", "v"])
+def test_a_single_file_is_the_model_that_was_saved(
+    comfyui: Path, small: None, channels: int, velocity: bool, tmp_path: Path
+) -> None:
+    painter = load_painter(random_checkpoint(tmp_path / "sd15.safetensors", channels, velocity))
+    assert painter.family == SD15 and painter.inpaints == (channels == 9) and painter.vocabulary is None
+    diffusion = painter.diffusion
+    assert diffusion.prediction == ("v" if velocity else "epsilon")
+    assert (float(diffusion.alpha_bars[-1]) < 1e-6) == velocity  # v-prediction comes with zero terminal SNR
+    parts = random_parts(channels)
+    for part in vars(parts).values():  # as the file holds them
+        part.half().float().eval()
+    x, t, context = torch.randn(1, channels, 8, 8), torch.tensor([300]), torch.randn(1, 77, 32)
+    ids = torch.randint(100, (1, 77))
+    picture, latents = torch.rand(1, 3, 64, 64), torch.randn(1, 4, 8, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(painter.unet(x, t, context).sample, parts.unet(x, t, context).sample)
+        torch.testing.assert_close(painter.text(ids).last_hidden_state, parts.text(ids).last_hidden_state)
+        moments = parts.coder.quant_conv(parts.coder.encoder(picture * 2 - 1))
+        encoded = painter.coder.encode(picture)
+        torch.testing.assert_close(encoded, moments[:, :4] * 0.18215, atol=1e-4, rtol=1e-4)
+        decoded = parts.coder.decoder(parts.coder.post_quant_conv(latents / 0.18215)) / 2 + 0.5
+        torch.testing.assert_close(painter.coder.decode(latents), decoded, atol=1e-4, rtol=1e-4)
+    assert float(encoded.std()) > 1e-3
+    assert not any(p.requires_grad for p in painter.unet.parameters())
+
+
+@pytest.mark.parametrize(
+    ("prefix", "said"),
+    [
+        (f"{checkpoint.UNET_PREFIX}middle_block.1.", "of its tensors are missing"),
+        (checkpoint.TEXT_PREFIX, "its text encoder is missing or another one"),
+    ],
+)
+def test_a_single_file_that_lacks_a_part_is_refused(
+    comfyui: Path, small: None, prefix: str, said: str, tmp_path: Path
+) -> None:
+    path = random_checkpoint(tmp_path / "sd15.safetensors")
+    save_file({key: value for key, value in load_file(path).items() if not key.startswith(prefix)}, path)
+    with pytest.raises(ProductBackgroundError, match=rf"no whole checkpoint.*{said}"):
+        load_painter(path)
 
 
 def test_comfyuis_stock_loader_reads_the_lora(loaded: SimpleNamespace, tmp_path: Path) -> None:
@@ -146,24 +201,35 @@ def test_stable_diffusion_at_full_size_with_random_weights(
     assert bool(latents.isfinite().all()) and vae.decode(latents).shape == (1, 64, 64, 3)
 
 
-def random_checkpoint(path: Path) -> Path:
-    """Stable Diffusion 1.5 as one file, random."""
+def random_checkpoint(path: Path, channels: int = 4, velocity: bool = False) -> Path:
+    """Stable Diffusion 1.5 as one file, random; in the shapes that `painters` has."""
+    parts = random_parts(channels)
+    unet, text, coder = (part.half().state_dict() for part in vars(parts).values())
+    file = {checkpoint.UNET_PREFIX + ldm: unet[name] for ldm, name in unet_names(painters.SD15_SHAPE)}
+    file |= {f"{checkpoint.TEXT_PREFIX}transformer.{key}": value for key, value in text.items()}
+    file |= {checkpoint.AUTOENCODER_PREFIX + key: value for key, value in coder.items()}
+    marks = ("v_pred", "ztsnr") if velocity else ()
+    file |= {mark: torch.zeros(0) for mark in marks}
+    save_file({key: value.contiguous() for key, value in file.items()}, path)
+    return path
+
+
+def random_parts(channels: int) -> SimpleNamespace:
+    """diffusers' UNet, transformers' text encoder and the host's own autoencoder, which has the file's names."""
     from comfy.ldm.models.autoencoder import AutoencoderKL
     from diffusers import UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
     torch.manual_seed(0)
-    unet = UNet2DConditionModel(**sd15_unet(4)).half().state_dict()
-    file = {checkpoint.UNET_PREFIX + ldm: unet[name] for ldm, name in unet_names(SD15_SHAPE)}
-    text = CLIPTextModel(CLIPTextConfig(**SD15_TEXT)).half().state_dict()
-    file |= {f"{checkpoint.TEXT_PREFIX}transformer.{key}": value for key, value in text.items()}
+    unet = UNet2DConditionModel(**sd15_unet(channels))
+    text = CLIPTextModel(CLIPTextConfig(**painters.SD15_TEXT))
+    widths = painters.SD15_CODER["block_out_channels"]
     shape = {
-        "double_z": True, "z_channels": 4, "resolution": 256, "in_channels": 3, "out_ch": 3, "ch": 128,
-        "ch_mult": [1, 2, 4, 4], "num_res_blocks": 2, "attn_resolutions": [], "dropout": 0.0,
+        "double_z": True, "z_channels": 4, "resolution": 256, "in_channels": 3, "out_ch": 3, "ch": widths[0],
+        "ch_mult": [width // widths[0] for width in widths], "num_res_blocks": 2, "attn_resolutions": [],
+        "dropout": 0.0,
     }  # fmt: skip
     coder = AutoencoderKL(ddconfig=shape, embed_dim=4)
     for parameter in coder.parameters():  # ComfyUI's layers are made without values
         torch.nn.init.normal_(parameter, std=0.02) if parameter.ndim > 1 else torch.nn.init.ones_(parameter)
-    file |= {checkpoint.AUTOENCODER_PREFIX + key: value.half() for key, value in coder.state_dict().items()}
-    save_file({key: value.contiguous() for key, value in file.items()}, path)
-    return path
+    return SimpleNamespace(unet=unet, text=text, coder=coder)
