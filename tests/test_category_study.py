@@ -31,6 +31,8 @@ from training.data import Record, read_records
 from training.evaluators.examples import CLASSES, KEEPSAKES
 from training.evaluators.frozen import Evaluator
 from training.evaluators.views import DILATION
+from training.latents import kept_latents
+from training.lora import add_lora
 from training.painters import Painter, load_painter, stable_diffusion
 from training.protocol import Protocol
 from training.render.categories import CATEGORIES
@@ -73,11 +75,10 @@ def scenes(folder: Path, count: int, half: str, first: int = 0) -> Path:
     return folder
 
 
-def identifiers(path: Path, width: int = 32, names: tuple[str, ...] = NAMES) -> CategoryVocabulary:
-    vectors = torch.randn(len(names), 2, width, generator=torch.Generator().manual_seed(0))
-    return write_vocabulary(
-        path, [Category(name) for name in names], vectors, base="product-background-demo", training={}
-    )
+def identifiers(path: Path, config: dict[str, str] | None = None) -> CategoryVocabulary:
+    vectors = torch.randn(len(NAMES), 2, 32, generator=torch.Generator().manual_seed(0))
+    categories = [Category(name) for name in NAMES]
+    return write_vocabulary(path, categories, vectors, base="product-background-demo", config=config, training={})
 
 
 def test_products_are_swapped_evenly() -> None:
@@ -336,7 +337,14 @@ def test_a_study_trains_examines_reports_and_repeats_nothing(
     lots, exams = lots_and_exams(made)
     assert {exam.arm for exam in exams if exam.on == "swapped"} == set(ARMS)
     assert len(lots) == len({lot.name for lot in lots}) and all(e.lot in lots for e in exams if e.lot)
+    mirrored = set()
+    monkeypatch.setattr(
+        category_study,
+        "kept_latents",
+        lambda *given, mirror=True: mirrored.add(mirror) or kept_latents(*given, mirror=mirror),
+    )
     category_study.run(made, workers=1)
+    assert mirrored == {False}
     monkeypatch.setattr(category_study, "teach", None)  # all is done: nothing is trained or painted again
     monkeypatch.setattr(category_exam, "paint", None)
     category_study.run(made, workers=1)
@@ -417,42 +425,87 @@ def test_each_figure_is_the_worse_evaluators(painter: Painter, tmp_path: Path) -
     assert found["said_shape_only"].value == 1.0
 
 
-def test_a_new_category_joins_and_changes_no_other(tiny_base: Path, tmp_path: Path) -> None:
-    weights = tmp_path / "weights.safetensors"
-    before = identifiers(weights)
-    kept = {name: before.identifier(before.find(name).row) for name in NAMES}
+@pytest.fixture
+def gnomes(tiny_base: Path, tmp_path: Path) -> SimpleNamespace:
+    """Eight pictures of no two sizes with masks, and the arguments that make a category of them."""
     folder = tmp_path / "gnomes"
     (folder / "masks").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i in range(8):
+        pixels = rng.integers(0, 255, (40 + i, 52, 3)).astype(np.uint8)
+        mask = np.zeros(pixels.shape[:2], np.uint8)
+        mask[12:30, 20:34] = 255
+        Image.fromarray(pixels).save(folder / f"{i}.jpg")
+        Image.fromarray(mask).save(folder / "masks" / f"{i}.png")
     config = tmp_path / "add.toml"
     config.write_text(
         "seed = 1\nsteps = 2\nbatch = 4\nlearning_rate = 0.1\nwarmup = 1\nema = 0.5\nminutes_between_saves = 1000\n"
         f'[options]\narm = "masked"\nside = {SIDE}\nviews = 1\n'
     )
+    weights = tmp_path / "category_weights" / "weights.safetensors"
     arguments = [
         "--weights", str(weights), "--data", str(folder), "--name", "gnome", "--phrase", "a garden gnome",
         "--alias", "dwarf", "--scene", "a lawn", "--base", str(tiny_base), "--config", str(config),
     ]  # fmt: skip
-    rng = np.random.default_rng(0)
-    for i in range(8):
-        if i == 7:
-            with pytest.raises(ProductBackgroundError, match=r"has 7 pictures of 'gnome'\. Expected 8"):
-                add_category.main(arguments)
-        pixels = rng.integers(0, 255, (40 + i, 52, 3)).astype(np.uint8)  # no two of one size
-        mask = np.zeros(pixels.shape[:2], np.uint8)
-        mask[12:30, 20:34] = 255
-        Image.fromarray(pixels).save(folder / f"{i}.jpg")
-        Image.fromarray(mask).save(folder / "masks" / f"{i}.png")
-    add_category.main(arguments)
-    after = CategoryVocabulary.open(weights)
+    return SimpleNamespace(folder=folder, weights=weights, arguments=arguments)
+
+
+def test_a_new_category_joins_and_changes_no_other(gnomes: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = identifiers(gnomes.weights)
+    kept = {name: before.identifier(before.find(name).row) for name in NAMES}
+    last = gnomes.folder / "7.jpg"
+    last.rename(gnomes.folder / "aside")
+    with pytest.raises(ProductBackgroundError, match=r"has 7 pictures of 'gnome'\. Expected 8"):
+        add_category.main(gnomes.arguments)
+    (gnomes.folder / "aside").rename(last)
+    asked = []
+    monkeypatch.setattr(
+        add_category, "kept_latents", lambda *given, **more: asked.append(more) or kept_latents(*given, **more)
+    )
+    add_category.main(gnomes.arguments)
+    assert asked == [{"mirror": False}]
+    after = CategoryVocabulary.open(gnomes.weights)
     assert after.names() == ["gnome", *sorted(NAMES)]
     for name, vectors in kept.items():
         assert torch.equal(after.identifier(after.find(name).row), vectors)
     found = after.find("dwarf")
     assert found.category.scene == "a lawn" and found.category.words == "a garden gnome"
     with pytest.raises(ProductBackgroundError, match="already has gnome"):
-        add_category.main(arguments)
-    add_category.main([*arguments, "--replace"])
+        add_category.main(gnomes.arguments)
+    add_category.main([*gnomes.arguments, "--replace"])
     with pytest.raises(ProductBackgroundError, match="missing"):
-        (folder / "masks" / "3.png").unlink()
-        add_category.main([*arguments, "--replace"])
-    assert CategoryVocabulary.open(weights).count == 4
+        (gnomes.folder / "masks" / "3.png").unlink()
+        add_category.main([*gnomes.arguments, "--replace"])
+    assert CategoryVocabulary.open(gnomes.weights).count == 4
+
+
+def test_a_new_category_is_learned_with_the_lora_of_the_others(
+    painter: Painter, gnomes: SimpleNamespace, tmp_path: Path
+) -> None:
+    """The LoRA lies beside the category file, or in `loras`; it stays as it is, and the identifier learns with it."""
+    identifiers(gnomes.weights)
+    add_category.main([*gnomes.arguments, "--out", str(tmp_path / "without.safetensors")])
+    identifiers(gnomes.weights, config={"lora": "own.safetensors"})
+    arguments = [*gnomes.arguments, "--out", str(tmp_path / "with.safetensors")]
+    with pytest.raises(
+        ProductBackgroundError, match=r"trained with the LoRA own\.safetensors, which is neither .*loras"
+    ):
+        add_category.main(arguments)
+    lora = add_lora(painter.unet, 2, 2.0)
+    for up in lora.up:
+        torch.nn.init.normal_(up, generator=torch.Generator().manual_seed(1))
+    beside = tmp_path / "loras" / "own.safetensors"
+    saved = lora.save(beside, painter.family, {}).read_bytes()
+    add_category.main(arguments)
+    found = {}
+    for name in ("with", "without"):
+        vocabulary = CategoryVocabulary.open(tmp_path / f"{name}.safetensors")
+        assert vocabulary.header.config.get("lora") == ("own.safetensors" if name == "with" else None)
+        found[name] = vocabulary.identifier(vocabulary.find("gnome").row)
+    assert float((found["with"] - found["without"]).abs().max()) > 1e-4
+    assert beside.read_bytes() == saved
+    beside.rename(gnomes.weights.parent / "own.safetensors")
+    again = tmp_path / "again.safetensors"
+    add_category.main([*gnomes.arguments, "--out", str(again)])
+    vocabulary = CategoryVocabulary.open(again)
+    assert torch.equal(vocabulary.identifier(vocabulary.find("gnome").row), found["with"])
