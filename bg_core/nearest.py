@@ -6,8 +6,7 @@ In this order, and the first that finds something ends the search:
 - `head noun`: its noun phrase ends with one ("stoneware tea cup": cup);
 - `packaging`: so does the phrase without its packaging ("lager can");
 - `compound`: its last word does ("multivitamins", "teacup");
-- `spelling`: its last words are one with a slip or two ("dark choclate");
-- `meaning`: a text encoder, where there is one, puts one category well before all others.
+- `spelling`: its last words are one with a slip or two ("dark choclate").
 
 A modifier alone decides nothing: a wine glass is no wine.
 """
@@ -15,20 +14,14 @@ A modifier alone decides nothing: a wine glass is no wine.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from . import naming
 
 COMPOUND_LETTERS = 4  # of the end: shorter ones are found in too many words (marzipan holds a pan)
-CANDIDATES = 256  # that a text encoder is asked about
-# Of cosine similarity. Not calibrated on a real CLIP, whose weights can't be had where this was written: kept strict.
-MEANING_LEAST, MEANING_LEAD = 0.85, 0.04
 
 
 class Table(ABC):
@@ -75,13 +68,8 @@ class Found:
 NOTHING = Found((), "", "")
 
 
-def find_nearest(
-    text: str,
-    table: Table,
-    phrases: Callable[[Sequence[int]], list[str]] | None = None,
-    embed: Callable[[Sequence[str]], Tensor] | None = None,
-) -> Found:
-    """The category of `table` that `text` means. `phrases` gives rows' words for `embed`, the text encoder, if any."""
+def find_nearest(text: str, table: Table) -> Found:
+    """The category of `table` that `text` means."""
     whole = naming.key_of(text)
     if rows := table.rows(whole):
         return Found(tuple(rows), whole, "exact")
@@ -90,8 +78,6 @@ def find_nearest(
         for head in heads:
             if found := find(head, table):
                 return found
-    if embed is not None and phrases is not None and whole:
-        return _meaning(text, whole, table, phrases, embed)
     return NOTHING
 
 
@@ -154,28 +140,6 @@ def _spelling(head: list[str], table: Table) -> Found | None:
             name = next(name for name, _ in near if naming.edit_distance(key, name) == closest)
             return Found(tuple(ties), name, "spelling")
     return None
-
-
-def _meaning(
-    text: str,
-    key: str,
-    table: Table,
-    phrases: Callable[[Sequence[int]], list[str]],
-    embed: Callable[[Sequence[str]], Tensor],
-) -> Found:
-    if table.count <= CANDIDATES:
-        rows = sorted({table.row(index) for index in range(table.count)})
-    else:
-        rows = list(dict.fromkeys(row for _, _, found in similar_keys(key, table, CANDIDATES) for row in found))
-    if len(rows) < 2:
-        return NOTHING
-    vectors = F.normalize(embed([text, *phrases(rows)]).float(), dim=-1)
-    similar = vectors[1:] @ vectors[0]
-    (best, second), (place, _) = (part.tolist() for part in torch.topk(similar, 2))
-    if best < MEANING_LEAST or best - second < MEANING_LEAD:
-        return NOTHING
-    row = rows[place]
-    return Found((row,), phrases([row])[0], "meaning")
 
 
 def _first(keys: Iterator[str], table: Table, how: str) -> Found | None:

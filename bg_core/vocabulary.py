@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -32,9 +32,6 @@ KIND = "category"
 IDENTIFIERS = "identifiers"
 RECORDS, RECORD_ENDS = "records", "record_ends"
 KEYS, KEY_ENDS, KEY_ROWS = "keys", "key_ends", "key_rows"
-
-Embed = Callable[[Sequence[str]], Tensor]
-"""A text encoder: n texts to their embeddings [n, any width]."""
 
 
 @dataclass(frozen=True)
@@ -149,14 +146,13 @@ class CategoryVocabulary:
         """Names of the rows `start` to `stop` (all)."""
         return [category.name for category in self.categories(start, stop)]
 
-    def find(self, text: str, embed: Embed | None = None) -> Match:
+    def find(self, text: str) -> Match:
         """The category that `text` names: by name, by alias, or the nearest one by the rules of `bg_core.nearest`.
 
-        `embed`, a text encoder, is asked only where the rules find nothing. Raises UnknownCategory, which names the
-        nearest ones, where nothing is near or several are equally near.
+        Raises UnknownCategory, which names the nearest ones, where nothing is near or several are equally near.
         """
         with self._reading() as file:
-            found = find_nearest(text, file, self._phrases if embed else None, embed)
+            found = find_nearest(text, file)
             records = {row: self._record(file, row) for row in found.rows}
         named = [row for row, record in records.items() if naming.key_of(record.name) == found.key]
         rows = named or list(found.rows)  # a name goes before another category's alias
@@ -187,10 +183,6 @@ class CategoryVocabulary:
             + ". Use one of its names, or add the category (python -m training.add_category).",
             near,
         )
-
-    def _phrases(self, rows: Sequence[int]) -> list[str]:
-        with self._reading() as file:
-            return [self._record(file, row).words for row in rows]
 
     def _record(self, file: _Reader, row: int) -> Category:
         return self._parse(file.texts(RECORDS, RECORD_ENDS, row, row + 1)[0])

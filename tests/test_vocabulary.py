@@ -8,7 +8,6 @@ import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -103,29 +102,8 @@ def test_an_alias_of_two_categories_is_not_guessed(write: Write) -> None:
     assert named.find("bottle").category.name == "bottle"
 
 
-def test_a_text_encoder_is_asked_last_and_believed_when_sure(write: Write) -> None:
-    vocabulary = write("a.safetensors", MUG, WINE, TEA)
-    directions = {"a mug": [1.0, 0, 0], "wine": [0, 1.0, 0], "tea": [0, 0, 1.0]}
-    asked: list[str] = []
-
-    def embed(meaning: list[float]):
-        def embedded(texts: list[str]) -> torch.Tensor:
-            asked.append(texts[0])
-            return torch.tensor([meaning, *(directions[text] for text in texts[1:])])
-
-        return embedded
-
-    assert vocabulary.find("beaker", embed([0.95, 0.1, 0.2])).how == "meaning"
-    assert vocabulary.find("beaker", embed([0.95, 0.1, 0.2])).category.name == "mug"
-    for unsure in ([0.7, 0.7, 0.1], [0.6, 0.5, 0.6]):
-        with pytest.raises(UnknownCategory):
-            vocabulary.find("beaker", embed(unsure))
-    asked.clear()
-    assert vocabulary.find("tin cup", embed([0, 1.0, 0])).category.name == "mug" and not asked
-
-
-def rates(half: str, tmp_path: Path) -> tuple[float, float]:
-    """Shares of near phrases answered right and of far ones refused."""
+def reached(half: str, tmp_path: Path) -> tuple[int, int]:
+    """How many of the 33 near phrases are answered right, and how many of the 17 far ones are refused."""
     categories = studio_categories()
     identifiers = torch.zeros(len(categories), 1, 4)
     vocabulary = write_vocabulary(tmp_path / "a.safetensors", categories, identifiers, base=BASE, training={})
@@ -139,14 +117,17 @@ def rates(half: str, tmp_path: Path) -> tuple[float, float]:
                     answer = ""
                 right[bool(row["category"])].append(answer == row["category"])
     assert len(right[True]) == 33 and len(right[False]) == 17
-    return float(np.mean(right[True])), float(np.mean(right[False]))
+    return sum(right[True]), sum(right[False])
 
 
-@pytest.mark.parametrize("half", ["tune", "final"])
-def test_a_hundred_phrases(half: str, tmp_path: Path) -> None:
-    """The rules were made on one half (all right); on the other, looked at once, 32 of 33 and 17 of 17 were right."""
-    near, far = rates(half, tmp_path)
-    assert near >= 0.9 and far >= 0.9
+@pytest.mark.parametrize(("half", "near"), [("tune", 33), ("final", 32)])
+def test_a_hundred_phrases(half: str, near: int, tmp_path: Path) -> None:
+    """The rules were made on one half (all right); on the other, looked at once, 32 of 33 and 17 of 17 were right.
+
+    docs/categories.md says so.
+    """
+    right, refused = reached(half, tmp_path)
+    assert right >= near and refused == 17
 
 
 def test_merge_keeps_all_in_any_order(write: Write, tmp_path: Path) -> None:
