@@ -103,6 +103,7 @@ class CategoryConditioning(io.ComfyNode):
     def execute(cls, clip, weights, category, text, strength, described_scene_as_text) -> io.NodeOutput:
         encoder = TextEncoder(clip)
         match = weights.find(category)
+        chosen = match.explain(category)
         if described_scene_as_text:
             prompt, vectors = described_prompt(encoder, match.category, text, weights), None
         else:
@@ -110,7 +111,7 @@ class CategoryConditioning(io.ComfyNode):
             pieces = parse(text, match.category.words)
             prompt = tokenize(pieces, encoder.tokens, weights.vectors, encoder.width)
             vectors = weights.identifier(match.row)
-        chosen = match.explain(category)
+            chosen += lora_note(weights)
         return io.NodeOutput(encoder.conditioning(prompt, vectors, strength), chosen, ui=ui.PreviewText(chosen))
 
 
@@ -122,6 +123,12 @@ def described_prompt(encoder: TextEncoder, category: Category, text: str, weight
             f"write a background of your own in place of {IDENTIFIER} with a stock text encoding node."
         )
     return tokenize(parse(text, category.words, category.scene), encoder.tokens, 0, encoder.width)
+
+
+def lora_note(weights: CategoryVocabulary) -> str:
+    """What to load besides, where the identifiers were trained with a LoRA: without it they mean little."""
+    name = weights.header.config.get("lora")
+    return f"; trained with the LoRA {name}: load it with a stock LoRA node" if name else ""
 
 
 def check_fit(weights: CategoryVocabulary, encoder: TextEncoder) -> None:

@@ -152,6 +152,19 @@ def test_conditioning_carries_its_positions_and_says_what_was_chosen(condition: 
     assert output.ui.as_dict() == {"text": (chosen,)}
 
 
+def test_identifiers_trained_with_a_lora_say_which_to_load(condition: Any, folder: Path) -> None:
+    path = folder / "with_lora.safetensors"
+    config = {"lora": "kitchens.safetensors"}
+    with_lora = write_vocabulary(path, CATEGORIES, torch.randn(3, 4, 128), base=BASE, config=config, training={})
+    output = condition("mugs", weights=with_lora)
+    chosen = output.result[1]
+    assert chosen == "mug; trained with the LoRA kitchens.safetensors: load it with a stock LoRA node"
+    assert output.ui.as_dict() == {"text": (chosen,)}
+    # a scene in words needs none
+    assert condition("mug", weights=with_lora, described=True).result[1] == "mug"
+    assert condition("mug").result[1] == "mug"
+
+
 def test_categories_differ_at_the_identifier_only(condition: Any) -> None:
     ((mug, _),) = condition("mug", "{identifier} on a table").result[0]
     ((wine, _),) = condition("wine", "{identifier} on a table").result[0]
