@@ -22,6 +22,7 @@ from bg_core.regions import region_of
 from .data import Record, load_masks, load_pictures
 from .framing import framed
 from .painters import Coder
+from .stamps import stamp_records, stamp_weights
 
 PICTURES_PER_FILE = 200
 
@@ -59,17 +60,13 @@ def kept_latents(
     """
     # a setting is part of it only where it isn't the usual one: files of before stay valid
     shared = hashlib.sha256(json.dumps([side, views] if mirror else [side, views, "unmirrored"]).encode())
-    if isinstance(coder, nn.Module):
-        for value in coder.state_dict().values():
-            shared.update(value.detach().cpu().float().contiguous().numpy().tobytes())
+    stamp_weights(shared, coder)
     parts = []
     starts = range(0, len(records), PICTURES_PER_FILE)
     for start in tqdm(starts, desc=f"latents of {side} pixels", unit="file", disable=len(starts) < 2):
         some = records[start : start + PICTURES_PER_FILE]
         about = shared.copy()
-        for path in (path for record in some for path in (record.picture, record.mask)):
-            facts = path.stat()
-            about.update(f"{path.resolve()} {facts.st_size} {facts.st_mtime_ns}\n".encode())
+        stamp_records(about, some)
         file = folder / f"latents_{about.hexdigest()[:16]}.safetensors"
         if not file.is_file():
             latents = encoded(coder, some, side, views, batch, mirror)
