@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from comfy.ldm.modules.attention import attention_pytorch, get_attn_precision, optimized_attention
+from comfy.ldm.modules.diffusionmodules.openaimodel import Downsample, Upsample
 from torch import Tensor
 
 from ..bg_core.errors import ProductBackgroundError
 from ..bg_core.self_reference import Recorded, SelfGuide, added
 from ..bg_core.style_plan import Reach
 from .guided_attention import Patch, stock_attention
-from .unet_layers import Layer
+from .unet_layers import Layer, modules_of
 
 SEED = 0
 """Of the noise on the references: the same in every run."""
+
+
+@dataclass(frozen=True)
+class _Beside:
+    """What of one guide's references is the same in every step of a run: T texts times R references, in this order.
+
+    `rows` [T*R]: the picture's row that each is read with. `concat`: what an inpainting model sees beside the noise.
+    """
+
+    recorded: Recorded
+    rows: Tensor
+    latents: Tensor
+    noise: Tensor
+    concat: Tensor | None
+    patches: dict[Layer, _Recorder]
 
 
 class SelfRun:
@@ -22,37 +40,61 @@ class SelfRun:
 
     def __init__(self, reach: Reach, layers: tuple[Layer, ...]) -> None:
         self.reach, self.layers = reach, layers
-        self.recorded = [Recorded(guide) for guide in reach.guides if isinstance(guide, SelfGuide)]
-        self._noise: dict[int, Tensor] = {}
+        self.recorded: list[Recorded] = []
+        self._beside: list[_Beside] = []
 
     def __deepcopy__(self, memo: dict[int, Any]) -> SelfRun:
         return self
 
     def record(self, model: Any, sigma: Tensor, context: Tensor, options: dict[str, Any], more: dict[str, Any]) -> None:
-        """Runs `model` (ComfyUI's BaseModel) on each reference at the noise level `sigma` [rows].
+        """Runs `model` (ComfyUI's BaseModel) on the references at the noise level `sigma` [rows].
 
-        With the text of the first row that it acts on, and with no other pack's patch: those know the picture's rows.
+        With the texts of the rows that they act on, and with no other pack's patch: those know the picture's rows.
         """
-        first = self.reach.spans[0].start
-        for recorded in self.recorded:
-            latents = recorded.guide.latents.to(sigma.device, torch.float32)
-            count = len(latents)
-            noise = self._noise.get(id(recorded))
-            if noise is None:
-                generator = torch.Generator().manual_seed(SEED)
-                noise = self._noise[id(recorded)] = torch.randn(latents.shape, generator=generator).to(latents)
-            level = sigma[first : first + 1]
-            noisy = model.model_sampling.noise_scaling(level.view(1, 1, 1, 1), noise, latents)
-            patches = {layer: _Recorder(recorded, layer) for layer in self.layers}
+        if not self._beside:
+            self._prepare(model, len(options["cond_or_uncond"]))
+        for beside in self._beside:
+            level = sigma[beside.rows]
             model._apply_model(
-                noisy,
-                level.expand(count),
-                _concat(model, latents),
-                context[first : first + 1].expand(count, -1, -1),
+                model.model_sampling.noise_scaling(level.view(-1, 1, 1, 1), beside.noise, beside.latents),
+                level,
+                beside.concat,
+                context[beside.rows],
                 None,
-                {"patches_replace": {"attn1": patches}, "cond_or_uncond": [0], "sigmas": options.get("sigmas")},
-                **{name: _first_rows(value, first, count) for name, value in more.items()},
+                {
+                    "patches_replace": {"attn1": beside.patches},
+                    "cond_or_uncond": [0] * beside.recorded.texts,
+                    "sigmas": options.get("sigmas"),
+                },
+                **{name: _of_rows(value, beside.rows, self.reach.rows) for name, value in more.items()},
             )
+
+    def _prepare(self, model: Any, chunks: int) -> None:
+        """Everything that a step would else make anew, or wait for, before the first of `chunks` conditionings runs."""
+        reach, batch = self.reach, self.reach.rows // chunks
+        texts = [row for span in reach.spans for row in range(span.start, span.stop, batch)]
+        for guide in reach.guides:
+            noise = torch.randn(guide.latents.shape, generator=torch.Generator().manual_seed(SEED))
+            latents, noise = (
+                given.to(reach.device, torch.float32).repeat(len(texts), 1, 1, 1) for given in (guide.latents, noise)
+            )
+            rows = torch.tensor([text + i for text in texts for i in range(guide.references)], device=reach.device)
+            recorded = self._roomy(guide, len(texts), model)
+            patches = {layer: _Recorder(recorded, layer) for layer in self.layers}
+            self.recorded.append(recorded)
+            self._beside.append(_Beside(recorded, rows, latents, noise, beside_the_noise(model, latents), patches))
+
+    def _roomy(self, guide: SelfGuide, texts: int, model: Any) -> Recorded:
+        """A record that has room for each layer."""
+        recorded, reach = Recorded(guide, texts), self.reach
+        modules, halvings = modules_of(model), _halvings(model.diffusion_model)
+        height, width = guide.latents.shape[-2:]
+        for layer in self.layers:
+            divisor = 2 ** halvings[layer[:2]]
+            size = -(-height // divisor), -(-width // divisor)
+            channels = modules[layer].heads * modules[layer].dim_head
+            recorded.make_room(layer, size, channels, reach.dtype, reach.device)
+        return recorded
 
 
 class _Recorder:
@@ -85,26 +127,45 @@ class SelfAttention:
             )
         before = self.previous or stock_attention
         out = before(q, k, v, extra_options)
+        precision = get_attn_precision(extra_options["attn_precision"], q.dtype)
+        if precision is not None and optimized_attention is not attention_pytorch:
+            q, k, v = (t.to(precision) for t in (q, k, v))  # as precise as the stock attention is
         heads = extra_options["n_heads"]
         return added(self.run.reach, self.run.recorded, self.layer, (q, k, v), out, heads, (height, width))
 
 
-def _concat(model: Any, latents: Tensor) -> Tensor | None:
-    """What an inpainting model sees beside the noise: nothing of a reference is to be painted, all of it is known."""
-    keys = tuple(getattr(model, "concat_keys", ()))
-    if not keys:
-        return None
-    known = {"mask": torch.zeros_like(latents[:, :1]), "masked_image": latents}
-    if unknown := [key for key in keys if key not in known]:
+def beside_the_noise(model: Any, latents: Tensor) -> Tensor | None:
+    """What an inpainting model sees of references: nothing of them is to be painted, all of them is known.
+
+    Raises ProductBackgroundError for models that read anything else.
+    """
+    keys, known = tuple(getattr(model, "concat_keys", ())), {"mask": torch.zeros_like(latents[:, :1])}
+    known["masked_image"] = latents
+    parts = [known[key] for key in keys if key in known]
+    expected, found = model.diffusion_model.in_channels, sum(part.shape[1] for part in (latents, *parts))
+    if len(parts) < len(keys) or found != expected:
         raise ProductBackgroundError(
-            f"A reference without trained weights doesn't fit this model: it also reads {', '.join(unknown)}. "
-            "Supported are text-to-image and inpainting models."
+            f"A reference without trained weights doesn't fit this model: it reads {expected} channels"
+            f"{', ' + ', '.join(keys) + ' beside the noise' if keys else ''}, a reference has {found}. Supported are "
+            "text-to-image and inpainting models."
         )
-    return torch.cat([known[key] for key in keys], 1)
+    return torch.cat(parts, 1) if parts else None
 
 
-def _first_rows(value: Any, first: int, count: int) -> Any:
-    """A condition of the picture's rows for the reference's: that of the first row it acts on."""
-    if isinstance(value, Tensor) and value.ndim:
-        return value[first : first + 1].expand(count, *value.shape[1:])
+def _of_rows(value: Any, rows: Tensor, count: int) -> Any:
+    """A condition of the picture's `count` rows, for the reference's: that of the rows which they are read with."""
+    if isinstance(value, Tensor) and value.ndim and len(value) == count:
+        return value[rows]
     return value
+
+
+def _halvings(unet: Any) -> dict[tuple[str, int], int]:
+    """How often the picture has been halved where each block of a UNet has its attention."""
+    found, times = {}, 0
+    middle = [] if unet.middle_block is None else [unet.middle_block]
+    for part, blocks in (("input", unet.input_blocks), ("middle", middle), ("output", unet.output_blocks)):
+        for number, block in enumerate(blocks):
+            found[part, number] = times
+            for module in block:
+                times += isinstance(module, Downsample) - isinstance(module, Upsample)
+    return found

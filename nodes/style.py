@@ -15,6 +15,7 @@ from ..bg_core.style_encoder import Tokens
 from ..bg_core.style_plan import StyleGuide
 from .attention_patch import styled
 from .reference_encoder import encode_latents, encode_tokens
+from .self_attention import beside_the_noise
 from .style_files import FOLDER, StyleWeights, load_style_weights
 from .unet_layers import modules_of
 
@@ -204,4 +205,6 @@ def _model_latents(model, reference: PlainReference) -> Tensor:
             f"{expected}. Connect this checkpoint's own VAE to Encode Style Reference."
         )
     modules_of(model.model)  # refuses models of other kinds
-    return model.model.process_latent_in(reference.latents)
+    latents = model.model.process_latent_in(reference.latents)
+    beside_the_noise(model.model, latents)  # refuses those that read more than a reference has
+    return latents

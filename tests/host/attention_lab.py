@@ -14,6 +14,7 @@ import comfy.model_patcher
 import comfy.sample
 import comfy.samplers
 import comfy.supported_models
+import comfy.utils
 import torch
 from product_background.bg_core.region_attention import EPS
 from product_background.bg_core.region_plan import Guide
@@ -36,11 +37,11 @@ FEW_LAYERS = {
 Conditioning = list[list[Any]]
 
 
-def new_model(seed: int = 0, **changes: Any) -> Any:
+def new_model(seed: int = 0, family: type = comfy.model_base.BaseModel, **changes: Any) -> Any:
     """A ModelPatcher, as a checkpoint loader returns it; `changes` to CONFIG."""
     config = comfy.supported_models.SD15({**CONFIG, **changes})
     config.set_inference_dtype(torch.float32, None)
-    model = comfy.model_base.BaseModel(config)
+    model = family(config)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.diffusion_model.named_parameters():
@@ -90,9 +91,29 @@ def sample(
     cfg: float = 3.0,
 ) -> Tensor:
     """Latents [batch,4,h,w] after a run of ComfyUI's KSampler."""
-    latent = torch.zeros(batch, 4, *size)
+    return _sampled(model, positive, negative, torch.zeros(batch, 4, *size), steps, cfg)
+
+
+def hires_fix(model: Any, positive: Conditioning, negative: Conditioning, batch: int = 1) -> list[Tensor]:
+    """Both stages of painting small, enlarging the latents by half, and painting over that with denoise 0.5."""
+    small = sample(model, positive, negative, (16, 12), batch)
+    large = comfy.utils.common_upscale(small, 18, 24, "bilinear", "disabled")
+    return [small, _sampled(model, positive, negative, large, denoise=0.5)]
+
+
+def _sampled(
+    model: Any,
+    positive: Conditioning,
+    negative: Conditioning,
+    latent: Tensor,
+    steps: int = 2,
+    cfg: float = 3.0,
+    denoise: float = 1.0,
+) -> Tensor:
     noise = comfy.sample.prepare_noise(latent, seed=0)
-    return comfy.sample.sample(model, noise, steps, cfg, "euler", "normal", positive, negative, latent, seed=0)
+    return comfy.sample.sample(
+        model, noise, steps, cfg, "euler", "normal", positive, negative, latent, denoise=denoise, seed=0
+    )
 
 
 def predictions(
