@@ -217,9 +217,11 @@ def _check_fit(first: CategoryVocabulary, second: CategoryVocabulary) -> None:
         ("base", first.base, second.base),
         ("number of vectors", first.vectors, second.vectors),
         ("width", first.width, second.width),
+        ("LoRA", first.header.config.get("lora"), second.header.config.get("lora")),
     ):
         if one != other:
             raise ProductBackgroundError(
                 f"{first.path.name} and {second.path.name} can't be merged. Their {what} differs: {one!r} and "
-                f"{other!r}. A file holds identifiers of one base, with equally many vectors each."
+                f"{other!r}. A file holds identifiers of one base, with equally many vectors each, and of one LoRA if "
+                "they were trained with any."
             )

@@ -125,6 +125,7 @@ def test_a_single_file_is_the_model_that_was_saved(
     [
         (f"{checkpoint.UNET_PREFIX}middle_block.1.", "of its tensors are missing"),
         (checkpoint.TEXT_PREFIX, "its text encoder is missing or another one"),
+        (checkpoint.AUTOENCODER_PREFIX, "its VAE is missing"),
     ],
 )
 def test_a_single_file_that_lacks_a_part_is_refused(

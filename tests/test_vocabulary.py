@@ -7,6 +7,7 @@ import time
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -29,10 +30,11 @@ Write = Callable[..., CategoryVocabulary]
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    def written(name: str, *categories: Category, base: str = BASE, seed: int = 0, vectors: int = 3, width: int = 8):
+    def written(name: str, *categories: Category, base: str = BASE, seed: int = 0, vectors: int = 3, width: int = 8,
+                **more: Any):  # fmt: skip
         generator = torch.Generator().manual_seed(seed)
         identifiers = torch.randn(len(categories), vectors, width, generator=generator)
-        return write_vocabulary(tmp_path / name, categories, identifiers, base=base, training={"seed": seed})
+        return write_vocabulary(tmp_path / name, categories, identifiers, base=base, training={"seed": seed}, **more)
 
     return written
 
@@ -154,7 +156,7 @@ def test_merge_of_the_same_category(write: Write, tmp_path: Path) -> None:
     assert merge(one, one, one.path).names() == ["mug", "wine"], "the same in both; into the file itself"
 
 
-@pytest.mark.parametrize("other", [{"base": "sd15"}, {"vectors": 4}, {"width": 16}])
+@pytest.mark.parametrize("other", [{"base": "sd15"}, {"vectors": 4}, {"width": 16}, {"config": {"lora": "x"}}])
 def test_merge_of_what_does_not_fit(write: Write, tmp_path: Path, other: dict[str, object]) -> None:
     with pytest.raises(ProductBackgroundError, match=r"can't be merged.*differs"):
         merge(write("a.safetensors", MUG), write("b.safetensors", TEA, **other), tmp_path / "c.safetensors")
