@@ -138,17 +138,6 @@ def test_what_a_text_says_beside_its_tokens_is_read_too(lab: ModuleType, selves:
     assert lab.difference(ours, theirs) < TOLERANCE
 
 
-def test_a_second_sampler_paints_over_the_first_ones_result(lab: ModuleType, selves: ModuleType, model: Any) -> None:
-    positive, negative, guide = lab.conditioning(1), lab.conditioning(2), selves.guide_of(2, mask=lab.soft_mask())
-    stages = (
-        lab.hires_fix(m, positive, negative, batch=2)
-        for m in (selves.styled(model, guide), selves.by_definition(model, guide), model)
-    )
-    for ours, theirs, plain in zip(*stages, strict=True):
-        assert lab.difference(plain, theirs) > 10 * TOLERANCE
-        assert lab.difference(ours, theirs) < TOLERANCE
-
-
 def test_models_that_read_something_else_are_refused(lab: ModuleType, selves: ModuleType) -> None:
     """InstructPix2Pix has channels for a picture to edit, which a reference hasn't."""
     model = lab.new_model(in_channels=8)

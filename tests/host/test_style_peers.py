@@ -83,13 +83,40 @@ def test_perturbed_attention_guidance(lab: ModuleType, styles: ModuleType, model
     assert lab.difference(before, expected) < 10 * TOLERANCE
 
 
+@pytest.mark.parametrize("which", ["stand-in", "real"])
 def test_attention_couple_is_refused_by_name(
-    lab: ModuleType, styles: ModuleType, peers: ModuleType, model: Any
+    lab: ModuleType, styles: ModuleType, peers: ModuleType, model: Any, which: str
 ) -> None:
+    """It repeats rows of cross-attention; which of them the reference is for can't be known."""
+    if which == "real" and peers.PPM not in os.environ:
+        pytest.skip(f"{peers.PPM} names no checkout of ComfyUI-ppm")
     masks = torch.cat([lab.left_half(), 1 - lab.left_half()])
-    coupled = peers.stand_in_couple(styles.Reference(model).styled(model), [lab.conditioning(3)[0][0]], masks)
-    with pytest.raises(ProductBackgroundError, match=r"Apply Style Reference expected 2 rows.*couple \(PPM"):
-        lab.predictions(coupled, [lab.conditioning(1), lab.conditioning(2)])
+    texts, further = [lab.conditioning(1), lab.conditioning(2)], lab.conditioning(3)[0][0]
+    reference = styles.Reference(model, lab.soft_mask())
+
+    def couple(model: Any) -> Any:
+        if which == "real":
+            return peers.real_couple(model, texts[0], [further], masks)
+        return peers.stand_in_couple(model, [further], masks)
+
+    for coupled in (couple(reference.styled(model)), reference.styled(couple(model))):
+        with pytest.raises(
+            ProductBackgroundError, match=r"Apply Style Reference expected 2 rows.*3 rows.*couple \(PPM"
+        ):
+            lab.predictions(coupled, texts)
+    nothing = {"style": 0.0, "layout": 0.0, "elements": 0.0}
+    before, after, theirs, stock = (
+        lab.predictions(m, texts)
+        for m in (
+            couple(reference.styled(model, nothing)),
+            reference.styled(couple(model), nothing),
+            couple(model),
+            model,
+        )
+    )
+    for side in (0, 1):
+        assert torch.equal(before[side], theirs[side]) and torch.equal(after[side], theirs[side])
+    assert lab.difference(theirs[0], stock[0]) > MATTERS, "the couple does nothing here"
 
 
 def test_negpip_is_lived_with(lab: ModuleType, styles: ModuleType, peers: ModuleType, model: Any) -> None:
@@ -136,15 +163,20 @@ def test_another_attention_function_is_used(lab: ModuleType, styles: ModuleType,
 def test_partly_offloaded_model(
     lab: ModuleType, styles: ModuleType, model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Weights that stay in main memory are cast when a layer runs."""
     import comfy.model_management
 
     texts, reference = [lab.conditioning(1), lab.conditioning(2)], styles.Reference(model)
-    expected = lab.predictions(lora(reference.styled(model)), texts)[0]
+    expected, plain = (lab.predictions(m, texts)[0] for m in (lora(reference.styled(model)), lora(model)))
     fresh = lab.new_model()
     offloaded = lora(reference.styled(fresh))
     offloaded.load(torch.device("cpu"), lowvram_model_memory=fresh.model_size() // 2)
+    casting = [getattr(module, "comfy_cast_weights", False) for module in fresh.model.modules()]
+    assert any(casting), "nothing is offloaded"
     monkeypatch.setattr(comfy.model_management, "load_models_gpu", lambda *args, **kwargs: None)
-    assert lab.difference(lab.predictions(offloaded, texts)[0], expected) < TOLERANCE
+    ours = lab.predictions(offloaded, texts)[0]
+    assert lab.difference(ours, expected) < TOLERANCE
+    assert lab.difference(ours, plain) > MATTERS
 
 
 def test_half_precision(lab: ModuleType, styles: ModuleType, model: Any) -> None:
