@@ -122,8 +122,8 @@ class SelfAttention:
         if q.shape[0] != self.run.reach.rows or q.shape[1] != height * width:
             raise ProductBackgroundError(
                 f"Apply Style Reference expected {self.run.reach.rows} rows of {height * width} places, and got "
-                f"{q.shape[0]} of {q.shape[1]}. Another node changes the self-attention's inputs (token merging?). Use "
-                "one of the two."
+                f"{q.shape[0]} of {q.shape[1]}. Another node changes the self-attention's inputs (token merging, "
+                "HyperTile?). Use one of the two."
             )
         before = self.previous or stock_attention
         out = before(q, k, v, extra_options)

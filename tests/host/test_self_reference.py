@@ -161,8 +161,21 @@ def test_perturbed_attention_guidance_keeps_its_own_patch(lab: ModuleType, selve
     assert lab.difference(before, alone) > 10 * TOLERANCE
 
 
-def test_merged_tokens_are_refused_by_name(lab: ModuleType, selves: ModuleType, model: Any) -> None:
-    merged = selves.styled(model, selves.guide_of())
-    merged.set_model_attn1_patch(lambda n, k, v, options: (n[:, ::2], k, v))
-    with pytest.raises(ProductBackgroundError, match="token merging"):
-        lab.predictions(merged, [lab.conditioning(1), lab.conditioning(2)])
+def tome(model: Any) -> Any:
+    from comfy_extras.nodes_tomesd import TomePatchModel
+
+    return TomePatchModel.execute(model, 0.5).args[0]
+
+
+def hyper_tile(model: Any) -> Any:
+    from comfy_extras.nodes_hypertile import HyperTile
+
+    return HyperTile.execute(model, 256, 1, 0, False)[0]
+
+
+@pytest.mark.parametrize("peer", [tome, hyper_tile], ids=lambda peer: peer.__name__)
+def test_merged_and_cut_places_are_refused_by_name(lab: ModuleType, selves: ModuleType, model: Any, peer: Any) -> None:
+    texts, guide = [lab.conditioning(1), lab.conditioning(2)], selves.guide_of()
+    for together in (peer(selves.styled(model, guide)), selves.styled(peer(model), guide)):
+        with pytest.raises(ProductBackgroundError, match=r"Apply Style Reference expected 2 rows of 4096.*HyperTile"):
+            lab.predictions(together, texts, (64, 64))
