@@ -121,10 +121,11 @@ def save_style(
     base: str,
     training: Mapping[str, Any],
     dtype: torch.dtype = torch.float16,
+    kind: str = KIND,
 ) -> None:
-    """Write an adapter; `base` is the model family it fits."""
+    """Write an adapter; `base` is the model family it fits. Files of another `kind` are refused by `load_style`."""
     tensors = {key: tensor.to(dtype) for key, tensor in adapter.state_dict().items()}
-    weights.save(path, tensors, kind=KIND, base=base, config=adapter.config.to_dict(), training=training)
+    weights.save(path, tensors, kind=kind, base=base, config=adapter.config.to_dict(), training=training)
 
 
 def check_style(path: str | os.PathLike[str]) -> weights.Header:

@@ -160,9 +160,9 @@ class StyleEncoder(nn.Module):
         statistics = self.statistics(_statistics(style, style_seen, views.style))[:, None]
         place = self.place(grid_positions(self.config.grid, self.config.grid).to(layout))
         return {
-            "style": _all_kept(torch.cat([self.style(style, style_seen), statistics], 1)),
+            "style": all_kept(torch.cat([self.style(style, style_seen), statistics], 1)),
             "layout": self.layout(layout[:, 0], layout_seen[:, 0], place),
-            "elements": _all_kept(self.elements(elements, elements_seen)),
+            "elements": all_kept(self.elements(elements, elements_seen)),
         }
 
     def _read(self, view: View, front: Features) -> tuple[Tensor, Tensor]:
@@ -171,7 +171,8 @@ class StyleEncoder(nn.Module):
         return features.unflatten(0, view.pictures.shape[:2]), view.seen(self.config.cell)
 
 
-def _all_kept(values: Tensor) -> Tokens:
+def all_kept(values: Tensor) -> Tokens:
+    """Tokens [R,T,W] that all count."""
     return Tokens(values, torch.ones(values.shape[:2], dtype=torch.bool, device=values.device))
 
 

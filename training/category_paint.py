@@ -136,8 +136,7 @@ def paint(
     """uint8 [N,3,H,W]: `wishes[i]` around product i, pasted back by the mask that was given.
 
     The base must be one that `check_paintable` accepts. The noise of picture i depends on i and the protocol's seed
-    alone. The empty prompt's keys and values, and those of
-    each text, are computed once for all steps.
+    alone. The empty prompt's keys and values, and those of each text, are computed once for all steps.
     """
     painter = brush.painter
     regions = guide_layers(painter.unet)

@@ -55,8 +55,8 @@ def kept_latents(
 ) -> Latents:
     """`encoded`, from files in `folder` where the same was computed before.
 
-    Each file holds some hundred pictures, so what was stopped goes on there, and what grew encodes what
-    is new. Its name is a digest of everything that decides its content: pictures, views, side, mirroring, autoencoder.
+    Each file holds `PICTURES_PER_FILE`, so what was stopped goes on there, and what grew encodes what is new. Its name
+    is a digest of everything that decides its content: pictures, views, side, mirroring, autoencoder.
     """
     # a setting is part of it only where it isn't the usual one: files of before stay valid
     shared = hashlib.sha256(json.dumps([side, views] if mirror else [side, views, "unmirrored"]).encode())

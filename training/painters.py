@@ -166,8 +166,11 @@ def _from_file(path: Path) -> Painter:
     width = ours.get("middle_block.1.transformer_blocks.0.attn2.to_k.weight", torch.zeros(0, 0)).shape[-1]
     coded = any(key.startswith(checkpoint.AUTOENCODER_PREFIX) for key in file)
     if lost or not coded or not text or width != SD15_SHAPE.context_width:
-        what = "its text encoder is missing or another one" if coded else "its VAE is missing"
-        what = f"{len(lost)} of its tensors are missing" if lost else what
+        what = (
+            f"{len(lost)} of its tensors are missing" if lost
+            else "its text encoder is missing or another one" if coded
+            else "its VAE is missing"
+        )  # fmt: skip
         raise ProductBackgroundError(
             f"{path} is no whole checkpoint of Stable Diffusion 1.5's family: {what}. Accepted are that family and the "
             "demonstration base; SDXL and later ones have other text encoders."

@@ -11,13 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from bg_core import weights
 from bg_core.style_adapter import StyleAdapter
-from bg_core.style_config import StyleConfig
-from bg_core.style_encoder import POSITION, Features, Resampler, Stem, Tokens, grid_positions
+from bg_core.style_config import StyleConfig, save_style
+from bg_core.style_encoder import POSITION, Features, Resampler, Stem, Tokens, all_kept, grid_positions
 from bg_core.style_views import View, Views, elements_view, layout_view
 
 KIND = "style_mixed"
@@ -42,7 +41,7 @@ class MixedReader(nn.Module):
         place = self.place(grid_positions(*cells.shape[-2:]).to(cells))
         seen = views.style.seen(self.config.cell)[:, 0].flatten(1)
         values = self.norm(self.resampler(cells.flatten(2).transpose(1, 2) + place, seen))
-        return {"style": Tokens(values, torch.ones(values.shape[:2], dtype=torch.bool, device=values.device))}
+        return {"style": all_kept(values)}
 
 
 class MixedAdapter(StyleAdapter):
@@ -65,8 +64,7 @@ def mixed_views(pictures: Tensor, hole: Tensor, config: StyleConfig) -> Views:
 
 def save_mixed(path: str | os.PathLike[str], adapter: StyleAdapter, *, base: str, training: Mapping[str, Any]) -> None:
     """Write the baseline; ComfyUI's nodes refuse the file, which is meant for figures alone."""
-    tensors = {key: tensor.half() for key, tensor in adapter.state_dict().items()}
-    weights.save(path, tensors, kind=KIND, base=base, config=adapter.config.to_dict(), training=training)
+    save_style(path, adapter, base=base, training=training, kind=KIND)
 
 
 def load_mixed(path: Path) -> tuple[weights.Header, MixedAdapter]:

@@ -15,6 +15,7 @@ import comfy.sample
 import comfy.samplers
 import comfy.supported_models
 import comfy.utils
+import pytest
 import torch
 from product_background.bg_core.region_attention import EPS
 from product_background.bg_core.region_plan import Guide
@@ -207,3 +208,12 @@ def counting_compiler(monkeypatch: Any) -> tuple[Callable[[Any], Any], list[int]
 def controlled(conditioning: Any, control: Any) -> Any:
     """As ControlNetApplyAdvanced does it, for one side."""
     return [[text, {**values, "control": control, "control_apply_to_uncond": False}] for text, values in conditioning]
+
+
+def half_loaded(patched: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The same MODEL with half of its weights left in main memory, as where a device's is short; nothing moves them."""
+    patched.load(torch.device("cpu"), lowvram_model_memory=patched.model_size() // 2)
+    casting = [getattr(module, "comfy_cast_weights", False) for module in patched.model.modules()]
+    assert any(casting), "nothing is offloaded"
+    monkeypatch.setattr(comfy.model_management, "load_models_gpu", lambda *args, **kwargs: None)
+    return patched

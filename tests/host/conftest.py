@@ -81,6 +81,14 @@ def styles(lab: ModuleType) -> ModuleType:
 
 
 @pytest.fixture(scope="module")
+def selves(lab: ModuleType) -> ModuleType:
+    """References without trained weights, and what they must make of the lab's model."""
+    from tests.host import self_lab
+
+    return self_lab
+
+
+@pytest.fixture(scope="module")
 def peers(lab: ModuleType) -> ModuleType:
     """Stand-ins of other packs' patches."""
     from tests.host import attention_peers

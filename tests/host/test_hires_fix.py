@@ -12,13 +12,6 @@ MATTERS = 1e-2
 PLACES = [5, 6, 7]
 
 
-@pytest.fixture(scope="module")
-def selves(lab: ModuleType) -> ModuleType:
-    from tests.host import self_lab
-
-    return self_lab
-
-
 def compare(lab: ModuleType, model: Any, ours: Any, defined: Any, batch: int = 1) -> None:
     positive, negative = lab.conditioning(1, *PLACES), lab.conditioning(2)
     stages = (lab.hires_fix(m, positive, negative, batch) for m in (ours, defined, model))

@@ -14,14 +14,6 @@ MATTERS = 1e-2
 PLACES = [5, 6, 7]
 
 
-@pytest.fixture(scope="module")
-def selves(lab: ModuleType) -> ModuleType:
-    """References without trained weights, and what they must make of the lab's model."""
-    from tests.host import self_lab
-
-    return self_lab
-
-
 @pytest.mark.parametrize(("references", "batch"), [(1, 1), (1, 2), (2, 2)])
 def test_prediction_is_the_definitions(
     lab: ModuleType, selves: ModuleType, model: Any, references: int, batch: int

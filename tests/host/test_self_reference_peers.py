@@ -21,13 +21,6 @@ PLACES = [5, 6, 7]
 Patch = Callable[[Any], Any]
 
 
-@pytest.fixture(scope="module")
-def selves(lab: ModuleType) -> ModuleType:
-    from tests.host import self_lab
-
-    return self_lab
-
-
 def compare(
     lab: ModuleType, selves: ModuleType, model: Any, peer: Patch, texts: Any = None, batch: int = 1, references: int = 1
 ) -> None:
@@ -171,16 +164,9 @@ def test_partly_offloaded_model(
     lab: ModuleType, selves: ModuleType, model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Weights that stay in main memory are cast when a layer runs, on the reference too."""
-    import comfy.model_management
-
     texts, guide = [lab.conditioning(1), lab.conditioning(2)], selves.guide_of(mask=lab.soft_mask())
     expected, plain = (lab.predictions(m, texts)[0] for m in (selves.by_definition(lora(model), guide), lora(model)))
-    fresh = lab.new_model()
-    offloaded = lora(selves.styled(fresh, guide))
-    offloaded.load(torch.device("cpu"), lowvram_model_memory=fresh.model_size() // 2)
-    casting = [getattr(module, "comfy_cast_weights", False) for module in fresh.model.modules()]
-    assert any(casting), "nothing is offloaded"
-    monkeypatch.setattr(comfy.model_management, "load_models_gpu", lambda *args, **kwargs: None)
+    offloaded = lab.half_loaded(lora(selves.styled(lab.new_model(), guide)), monkeypatch)
     ours = lab.predictions(offloaded, texts)[0]
     assert lab.difference(ours, expected) < TOLERANCE
     assert lab.difference(ours, plain) > MATTERS

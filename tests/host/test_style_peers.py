@@ -164,16 +164,9 @@ def test_partly_offloaded_model(
     lab: ModuleType, styles: ModuleType, model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Weights that stay in main memory are cast when a layer runs."""
-    import comfy.model_management
-
     texts, reference = [lab.conditioning(1), lab.conditioning(2)], styles.Reference(model)
     expected, plain = (lab.predictions(m, texts)[0] for m in (lora(reference.styled(model)), lora(model)))
-    fresh = lab.new_model()
-    offloaded = lora(reference.styled(fresh))
-    offloaded.load(torch.device("cpu"), lowvram_model_memory=fresh.model_size() // 2)
-    casting = [getattr(module, "comfy_cast_weights", False) for module in fresh.model.modules()]
-    assert any(casting), "nothing is offloaded"
-    monkeypatch.setattr(comfy.model_management, "load_models_gpu", lambda *args, **kwargs: None)
+    offloaded = lab.half_loaded(lora(reference.styled(lab.new_model())), monkeypatch)
     ours = lab.predictions(offloaded, texts)[0]
     assert lab.difference(ours, expected) < TOLERANCE
     assert lab.difference(ours, plain) > MATTERS

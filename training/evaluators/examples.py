@@ -29,7 +29,7 @@ from ..render.catalog import (
     SURFACES,
     WALLS,
     shows_palette,
-)  # fmt: skip
+)
 from ..render.categories import CATEGORIES
 from ..stamps import stamp_records, stamp_weights
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -79,12 +79,16 @@ def scene_loss(net: nn.Module, examples: Examples, batch: int, side: int, genera
     return {"loss": torch.stack(list(losses.values())).mean(), **{k: v.detach() for k, v in losses.items()}}
 
 
+def scene_views(pictures: Tensor, masks: Tensor, others: Tensor, side: int) -> Iterator[Tensor]:
+    """`scene_view` of uint8 pictures and masks, some at a time."""
+    for some in zip(*(t.split(32) for t in (pictures, masks, others)), strict=True):
+        yield scene_view(*(t.float() / 255 for t in some), side)
+
+
 @torch.no_grad()
 def answers(net: nn.Module, pictures: Tensor, masks: Tensor, others: Tensor, side: int) -> dict[str, Tensor]:
     """A scene network's answers to uint8 pictures whose products, and those of `others`, are hidden."""
-    parts = []
-    for image, mask, other in zip(*(t.split(32) for t in (pictures, masks, others)), strict=True):
-        parts.append(net(scene_view(image.float() / 255, mask.float() / 255, other.float() / 255, side)))
+    parts = [net(view) for view in scene_views(pictures, masks, others, side)]
     return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
 
 
@@ -136,11 +140,7 @@ def keepsakes_loss(net: nn.Module, examples: Examples, batch: int, side: int, ge
 @torch.no_grad()
 def surely(net: nn.Module, pictures: Tensor, masks: Tensor, others: Tensor, side: int) -> Tensor:
     """[N,K], high where a keepsake stands somewhere in the background of a uint8 picture."""
-    parts = []
-    for image, mask, other in zip(*(t.split(32) for t in (pictures, masks, others)), strict=True):
-        view = scene_view(image.float() / 255, mask.float() / 255, other.float() / 255, side)
-        parts.append(net(view).amax((2, 3)))
-    return torch.cat(parts)
+    return torch.cat([net(view).amax((2, 3)) for view in scene_views(pictures, masks, others, side)])
 
 
 def keepsakes_figures(net: nn.Module, examples: Examples, side: int) -> dict[str, float]:

@@ -24,7 +24,7 @@ from ..metrics.intervals import Figure, bootstrap, mean, ratio
 from ..metrics.pictures import fine_energy, psnr, psnr_edges
 from ..pca import fit
 from ..protocol import Protocol, read_protocol
-from .judge import PROMPTED, Arms, Judge
+from .judge import PROMPTED, Arms, Judge, worse
 from .packshots import read_packshots
 
 BLUR = 2.0
@@ -57,9 +57,7 @@ def measure(root: Path, limit: int | None = None, sheets: Path | None = None) ->
     )
     judges = [Judge(evaluator, arms, protocol) for evaluator in evaluators]
     figures = autoencoder_figures(arms, decoded, protocol)
-    for group in Judge.groups:
-        # a bar counts the worse of the evaluators
-        figures |= min((group(judge) for judge in judges), key=lambda judged: judged.merit).figures
+    figures |= worse([[group(judge) for group in Judge.groups] for judge in judges])
     figures |= patch_figures(arms, protocol)
     lifted = {r.factors["seed"]: r for r in everything if r.factors.get("negative") == "lifted"}
     if pairs := [(i, lifted[r.factors["seed"]]) for i, r in enumerate(records) if r.factors["seed"] in lifted]:

@@ -27,7 +27,7 @@ from ..metrics.distributions import Statistic, diversity
 from ..metrics.intervals import Figure, bootstrap, mean
 from ..painters import Painter, load_painter
 from ..protocol import Protocol, read_protocol
-from .judge import Judged, constant_backgrounds
+from .judge import Judged, constant_backgrounds, worse
 
 MODELS = BUNDLED.parent.parent
 WEIGHTS = MODELS / "category_weights" / "product_background_demo_categories.safetensors"
@@ -160,14 +160,6 @@ def groups_of(stage: Stage, scores: dict[str, Scores], protocol: Protocol) -> li
         Judged(-extensions["extension_excess_over_base"].value, extensions),
         Judged(varied["diversity_over_base"].value, varied),
     ]
-
-
-def worse(judged: Sequence[Sequence[Judged]]) -> dict[str, Figure]:
-    """Of each group, the figures of the evaluator by which the identifiers do worse; one list for each evaluator."""
-    figures: dict[str, Figure] = {}
-    for alternatives in zip(*judged, strict=True):
-        figures |= min(alternatives, key=lambda group: group.merit).figures
-    return figures
 
 
 def leak_figures(painter: Painter, brush: Brush, stage: Stage, protocol: Protocol) -> dict[str, Figure]:

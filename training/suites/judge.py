@@ -25,7 +25,7 @@ from ..metrics.intervals import Figure, bootstrap, mean
 from ..protocol import Protocol
 
 GROWN = 0.05
-"""A product that grew by more than this share of its area counts as grown; calibrated on nothing but the eye."""
+"""A product that grew by more than this share of its area counts as grown; our choice."""
 
 PROMPTED = ("surface", "wall", "light")
 """Factors that captions name and that bars are set on."""
@@ -186,6 +186,14 @@ Judge.groups = [
     Judge.twin_figures,
     Judge.extension_figures,
 ]
+
+
+def worse(judged: Sequence[Sequence[Judged]]) -> dict[str, Figure]:
+    """Of each group, the figures of the evaluator that finds less: a bar counts the worse. One list an evaluator."""
+    figures: dict[str, Figure] = {}
+    for alternatives in zip(*judged, strict=True):
+        figures |= min(alternatives, key=lambda group: group.merit).figures
+    return figures
 
 
 def constant_backgrounds(pictures: Tensor, masks: Tensor, categories: Sequence[str]) -> Tensor:

@@ -34,6 +34,7 @@ from ..style_mixed import load_mixed, mixed_views
 from ..style_paint import STYLE_ARMS, References, StyleBrush, paint_in_style
 from .category import MODELS, bundled_brush
 from .category import WEIGHTS as CATEGORY_WEIGHTS
+from .judge import worse
 from .style_exam import Painted, StyleJudge, pixel_figures
 
 WEIGHTS = MODELS / "style_weights" / "product_background_demo_style.safetensors"
@@ -62,12 +63,8 @@ def measure(root: Path, limit: int | None = None, sheets: Path | None = None) ->
         )
     brush = bundled_style(load_painter(BUNDLED), WEIGHTS)
     exam = paint_all(brush, generic, protocol, mixed_style(load_painter(BUNDLED), MIXED) if MIXED.is_file() else None)
-    figures: dict[str, Figure] = {}
     judges = [StyleJudge(evaluator, exam, protocol) for evaluator in evaluators]
-    for alternatives in zip(*(judge.groups() for judge in judges), strict=True):
-        # a bar counts the worse of the evaluators
-        figures |= min(alternatives, key=lambda judged: judged.merit).figures
-    figures |= pixel_figures(exam, protocol)
+    figures = worse([judge.groups() for judge in judges]) | pixel_figures(exam, protocol)
     if bound and CATEGORY_WEIGHTS.is_file():
         figures |= with_categories(bundled_style(load_painter(BUNDLED), WEIGHTS), bound, evaluators, protocol)
     if sheets is not None:
