@@ -62,8 +62,11 @@ class Stage:
 
     def score(self, evaluator: Evaluator, pictures: Tensor, which: Which) -> Scores:
         """By the true masks, whatever mask was given: a scorer must not see what a careless user left of the scene."""
-        masks, asked = self.subjects.masks, self.categories(which)
-        return score(evaluator, pictures, masks, masks[covers(self.records, self.partner, asked)], asked)
+        return score(evaluator, pictures, self.subjects.masks, self.hidden(which), self.categories(which))
+
+    def hidden(self, which: Which) -> Tensor:
+        """The masks under which a scorer finds products hidden beside their own (`covers`)."""
+        return self.subjects.masks[covers(self.records, self.partner, self.categories(which))]
 
 
 def bound_scenes(records: Sequence[Record], categories: Sequence[str] = (), limit: int | None = None) -> list[Record]:

@@ -138,7 +138,7 @@ def with_categories(
     other = references_of([records[i] for i in stage.partner])
     runs = {"accuracy_without_reference": (same, "without", 1.0), "accuracy_with_reference": (same, "ours", 1.0)}
     runs |= {f"accuracy_across_{round(100 * s)}": (other, "ours", s) for s in CURVE}
-    hidden = stage.subjects.masks[stage.partner]
+    hidden = stage.hidden("own")
     wanted = torch.tensor([CLASSES["category"].index(record.category) for record in records])
     found: list[dict[str, Figure]] = [{} for _ in evaluators]
     for key, (references, arm, strength) in runs.items():
