@@ -40,7 +40,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="the same scenes with a fault: product off the ground, mask without cap or handle, a second product",
     )
     parser.add_argument("--side", type=int, default=192, help="picture side in pixels")
-    parser.add_argument("--samples", type=int, default=14, help="Cycles samples per pixel")
+    parser.add_argument("--samples", type=int, default=Batch.samples, help="Cycles samples per pixel")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     return parser.parse_args(arguments)
 

@@ -27,7 +27,7 @@ class Batch:
     kinds: tuple[Kind, ...] = ("scene",)
     held_out: bool = False
     side: int = 192
-    samples: int = 14
+    samples: int = 10
 
     @property
     def slots(self) -> dict[tuple[int, Kind], Slot]:

@@ -29,7 +29,7 @@ from .catalog import (
 )
 from .categories import CATEGORIES, Category
 
-VERSION = 2
+VERSION = 3
 """Of the renderer: raised whenever a seed draws another picture than before."""
 
 Half = Literal["generic", "bound"]

@@ -10,8 +10,11 @@ from pathlib import Path
 
 from bg_core.files import replacing
 
+from .one_core import imported_on_one_core
 from .recipe import draw_recipe, draw_reference
-from .studio import NothingToGrow, Quality, render_packshot, render_scene
+
+with imported_on_one_core():
+    from .studio import NothingToGrow, Quality, render_packshot, render_scene
 
 
 def render(job: dict) -> dict[str, object]:
