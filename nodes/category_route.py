@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..bg_core.errors import ProductBackgroundError
 from ..bg_core.vocabulary import UnknownCategory
-from .category_files import open_category_file
+from .category_files import FOLDER
 from .routes import add_route, answer
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ MOST = 500  # names in one answer; a browser's list of more is of no use
 
 def listing(name: str, near: str) -> dict[str, object]:
     """What the route answers. Raises ProductBackgroundError for a file that isn't listed or isn't ours."""
-    vocabulary = open_category_file(name)
+    vocabulary = FOLDER.open(name)
     if len(vocabulary) <= MOST:
         names = vocabulary.names()
     else:

@@ -209,7 +209,7 @@ def has_display() -> bool:
 def serve(port: int, folder: Path) -> None:
     """A server for a person: stays in the foreground and shows its log, until it is interrupted."""
     (folder / "input").mkdir(parents=True, exist_ok=True)
-    for photo in sorted(PHOTOS.iterdir()):
+    for photo in sorted(PHOTOS.rglob("*.*")):
         if photo.suffix in (".jpg", ".jpeg", ".png"):
             shutil.copy2(photo, folder / "input")
     say("Starting ComfyUI (about 10 s) ...")

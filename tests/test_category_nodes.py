@@ -60,7 +60,7 @@ def folder(pack: SimpleNamespace, tmp_path: Path) -> Iterator[Path]:
     weights.save(here / "style.safetensors", {}, kind="style", base=BASE, config={}, training={})
     (here / "notes.txt").write_text("no weights")
     before = dict(folder_paths.folder_names_and_paths)
-    folder_paths.folder_names_and_paths[pack.category_files.KIND] = ([str(here)], {".safetensors"})
+    folder_paths.folder_names_and_paths[pack.category_files.FOLDER.kind] = ([str(here)], {".safetensors"})
     yield here
     folder_paths.folder_names_and_paths.clear()
     folder_paths.folder_names_and_paths.update(before)
@@ -92,20 +92,20 @@ def test_folders_are_added_and_nothing_is_taken_away(pack: SimpleNamespace, monk
     import folder_paths
 
     files = pack.category_files
-    monkeypatch.setitem(folder_paths.folder_names_and_paths, files.KIND, (["/mine"], set()))
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, files.FOLDER.kind, (["/mine"], set()))
     for _ in range(2):
-        files.register_category_weights()
-    folders, extensions = folder_paths.folder_names_and_paths[files.KIND]
-    assert folders == ["/mine", str(Path(folder_paths.models_dir) / files.KIND), str(files.BUNDLED)]
+        files.FOLDER.register()
+    folders, extensions = folder_paths.folder_names_and_paths[files.FOLDER.kind]
+    assert folders == ["/mine", str(Path(folder_paths.models_dir) / files.FOLDER.kind), str(files.FOLDER.bundled)]
     assert extensions == {".safetensors"}
 
 
 def test_only_category_files_are_listed(pack: SimpleNamespace, folder: Path) -> None:
-    assert pack.category_files.category_files() == ["good.safetensors", "wide.safetensors"]
+    assert pack.category_files.FOLDER.files() == ["good.safetensors", "wide.safetensors"]
     (schema,) = pack.category.LoadCategoryWeights.define_schema().inputs
     assert schema.options == ["good.safetensors", "wide.safetensors"]
     (folder / "good.safetensors").write_bytes((folder / "style.safetensors").read_bytes())
-    assert pack.category_files.category_files() == ["wide.safetensors"], "what a file holds now counts"
+    assert pack.category_files.FOLDER.files() == ["wide.safetensors"], "what a file holds now counts"
 
 
 @pytest.mark.parametrize(

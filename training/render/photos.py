@@ -3,6 +3,9 @@
 One packshot a category, of a shape that no training render shows. Most are JPEGs on white with a soft shadow and no
 alpha; products as pale as the paper, whose outline nobody could find, are PNGs with alpha, as photographers do.
 `photos.csv` gives each the caption of a scene that its category's commonality would draw.
+
+`references/` gets finished scenes for the graphs that follow a reference picture, transparent where their product
+stands, as ComfyUI's mask editor leaves them.
 """
 
 import argparse
@@ -13,7 +16,7 @@ import tempfile
 from itertools import count
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageChops
 from tqdm import tqdm
 
 from bg_core.files import replacing
@@ -21,9 +24,11 @@ from bg_core.files import replacing
 from .categories import CATEGORIES
 from .farm import Batch, render_batch, report
 from .layout import Slot
-from .recipe import draw_recipe
+from .recipe import category_of, draw_recipe
 
 FIRST_SEED = 600_000
+REFERENCES = ("tea", "soda")
+"""Categories whose first scene becomes a reference: one indoors, one outdoors."""
 WITH_ALPHA = ("mug", "perfume", "yoghurt", "cream", "soap")
 
 
@@ -49,28 +54,41 @@ def save_photo(shot: Slot, category: str, out: Path) -> str:
     return target.name
 
 
+def packshots(folder: Path, side: int, samples: int) -> Batch:
+    return Batch(folder, unseen_seeds(), "bound", ("packshot",), held_out=True, side=side, samples=samples)
+
+
+def scenes(folder: Path, side: int, samples: int) -> Batch:
+    seeds = [next(seed for seed in count(FIRST_SEED) if category_of(seed) == name) for name in REFERENCES]
+    return Batch(folder, seeds, "bound", side=side, samples=samples)
+
+
+def save_reference(shot: Slot, target: Path) -> None:
+    with Image.open(shot.picture) as picture, Image.open(shot.mask) as mask, replacing(target) as temporary:
+        picture.putalpha(ImageChops.invert(mask))
+        picture.save(temporary, optimize=True)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m training.render.photos", description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--side", type=int, default=512, help="picture side in pixels")
-    parser.add_argument("--samples", type=int, default=16)
+    parser.add_argument("--samples", type=int, default=32)
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
+    references = options.out / "references"
+    references.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        batch = Batch(
-            Path(folder),
-            unseen_seeds(),
-            "bound",
-            ("packshot",),
-            held_out=True,
-            side=options.side,
-            samples=options.samples,
+        shots, finished = (
+            make(Path(folder) / make.__name__, options.side, options.samples) for make in (packshots, scenes)
         )
-        with tqdm(total=len(batch.seeds), unit="picture") as progress:
-            if failures := render_batch(batch, os.cpu_count() or 1, progress):
-                return report(failures)
+        with tqdm(total=len(shots.seeds) + len(finished.seeds), unit="picture") as progress:
+            for batch in (finished, shots):
+                if failures := render_batch(batch, os.cpu_count() or 1, progress):
+                    return report(failures)
+        for name, shot in zip(REFERENCES, finished.slots.values(), strict=True):
+            save_reference(shot, references / f"reference_{name}.png")
         rows = []
-        for (seed, _), shot in batch.slots.items():
+        for (seed, _), shot in shots.slots.items():
             recipe = draw_recipe(seed, "bound", held_out=True)
             name = save_photo(shot, recipe.product.category, options.out)
             rows.append({"file": name, "category": recipe.product.category, "prompt": recipe.caption})
