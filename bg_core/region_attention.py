@@ -9,8 +9,8 @@ then softmax over k. At strength 1 the odds of a token of G at a place q are mul
 gives the idea and no equation: the logarithm, and what strength means, are our choice.
 
 Everything that depends on masks and tokens is a bias, made once for a picture size; the attention itself is PyTorch's
-own with that bias. Of the ways to compute it, benchmarks/kernels.py holds the candidates and their times. The same
-functions serve training and ComfyUI.
+own with that bias. Of the ways to compute it, tests/drills/attention_kernels.py holds the candidates and their times.
+The same functions serve training and ComfyUI.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Mask-guided cross-attention inside diffusers' UNet: the same functions as in ComfyUI, behind diffusers' interface.
 
-    regions = Regions(guide_layers(unet))
+    regions = guide_layers(unet)
     with regions.guiding(background_masks, positions, latents.shape[-2:]):
         loss = f(unet(latents, t, encoder_hidden_states=context).sample)
         loss.backward()
