@@ -1,6 +1,7 @@
 """Blender itself: a few small scenes in processes of their own, as the commands render them."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -178,6 +179,31 @@ def test_reserved_seeds_are_refused(tmp_path: Path):
 def test_contact_sheets_by_category(data: Path):
     sheets = write_sheets(data / "pairs")
     assert data / "pairs" / "sheets" / f"{category_of(SEED)}.jpg" in sheets
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system doesn't tell a process's cores")
+@pytest.mark.skipif(os.cpu_count() == 1, reason="there is no other core")
+def test_a_renderer_costs_one_core_and_is_pinned_to_none(tmp_path: Path):
+    """Threads that wait by spinning would show as more processor time than has passed."""
+    script = """
+import json, os, time
+from pathlib import Path
+from training.render.one_core import imported_on_one_core
+before = os.sched_getaffinity(0)
+with imported_on_one_core():
+    assert len(os.sched_getaffinity(0)) == 1
+    from training.render.studio import Quality, render_scene
+from training.render.recipe import draw_recipe
+folder = Path(os.environ["FOLDER"])
+clock, work = time.perf_counter(), time.process_time()
+render_scene(draw_recipe(0), folder / "a.png", folder / "m.png", Quality(96, 16))
+ratio = (time.process_time() - work) / (time.perf_counter() - clock)
+(folder / "found.json").write_text(json.dumps([ratio, os.sched_getaffinity(0) == before]))
+"""
+    environment = os.environ | {"FOLDER": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
+    ratio, free = json.loads((tmp_path / "found.json").read_text())
+    assert free and ratio < 1.3
 
 
 def test_a_bad_range_is_explained():
