@@ -1,7 +1,7 @@
 """`python -m training.render.photos --out product_photos`: the product photographs that `make demo` starts from.
 
-One packshot a category, of a shape that no training render shows. Most are JPEGs on white with a soft shadow and no
-alpha; products as pale as the paper, whose outline nobody could find, are PNGs with alpha, as photographers do.
+Twelve packshots, one a category, of shapes that no training render shows. Most are JPEGs on white with a soft shadow
+and no alpha; products as pale as the paper, whose outline nobody could find, are PNGs with alpha, as photographers do.
 `photos.csv` gives each the caption of a scene that its category's commonality would draw.
 
 `references/` gets finished scenes for the graphs that follow a reference picture, transparent where their product
@@ -21,7 +21,6 @@ from tqdm import tqdm
 
 from bg_core.files import replacing
 
-from .categories import CATEGORIES
 from .farm import Batch, render_batch, report
 from .layout import Slot
 from .recipe import category_of, draw_recipe
@@ -29,15 +28,19 @@ from .recipe import category_of, draw_recipe
 FIRST_SEED = 600_000
 REFERENCES = ("tea", "soda")
 """Categories whose first scene becomes a reference: one indoors, one outdoors."""
+SHOWN = ("mug", "sauce", "perfume", "juice", "yoghurt", "cream", "speaker", "candle", "tea", "fruit", "toy", "soap")
 WITH_ALPHA = ("mug", "perfume", "yoghurt", "cream", "soap")
 
 
 def unseen_seeds() -> list[int]:
     """For each category the first seed from FIRST_SEED on that draws its held-out shape."""
-    n = len(CATEGORIES)
     return [
-        next(seed for seed in count(FIRST_SEED + i, n) if draw_recipe(seed, "bound", True).product.unseen_family)
-        for i in range(n)
+        next(
+            seed
+            for seed in count(FIRST_SEED)
+            if category_of(seed) == name and draw_recipe(seed, "bound", True).product.unseen_family
+        )
+        for name in SHOWN
     ]
 
 
