@@ -29,7 +29,7 @@ FIRST_SEED = 600_000
 REFERENCES = ("tea", "soda")
 """Categories whose first scene becomes a reference: one indoors, one outdoors."""
 SHOWN = ("mug", "sauce", "perfume", "juice", "yoghurt", "cream", "speaker", "candle", "tea", "fruit", "toy", "soap")
-WITH_ALPHA = ("mug", "perfume", "yoghurt", "cream", "soap")
+WITH_ALPHA = ("mug", "perfume", "yoghurt", "cream", "soap", "tea")
 
 
 def unseen_seeds() -> list[int]:
