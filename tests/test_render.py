@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tqdm import tqdm
 
 from bg_core.errors import ProductBackgroundError
 from training.data import read_records
+from training.render import farm
 from training.render.farm import Batch
 from training.render.layout import slot, write_lists
 from training.render.plan import PLAN, RESERVED_FROM, read_plan
@@ -148,6 +151,19 @@ def test_lists_are_rewritten_from_what_is_there(tmp_path: Path):
     (tmp_path / "bgpair_info.txt").write_text("torn line")
     assert write_lists(tmp_path) == 3
     assert (tmp_path / "bgpair_info.txt").read_text() == "a.png, a_reference.png, mug\n"  # b's scene isn't there yet
+
+
+def test_what_was_finished_before_a_stop_is_listed(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    root = shutil.copytree(data / "pairs", tmp_path / "stopped")
+    (root / "bg60k_info.txt").unlink()
+
+    def stopped(*_: object) -> dict:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(farm, "run", stopped)
+    with pytest.raises(KeyboardInterrupt), tqdm(disable=True) as progress:
+        farm.render_batch(Batch(root, range(SEED, SEED + 2), "generic"), 1, progress)
+    assert len((root / "bg60k_info.txt").read_text().splitlines()) == 2
 
 
 def test_the_plan_keeps_to_its_seeds(tmp_path: Path):

@@ -47,9 +47,11 @@ def render_batch(batch: Batch, workers: int, progress: tqdm) -> list[str]:
     """Renders what is missing of `batch` and writes its list files; returns what went wrong, a line each."""
     for kind in batch.kinds:
         prepare(batch.root, kind)
-    failures = run(batch.jobs(), workers, progress)
-    if batch.kinds != ("packshot",):
-        tqdm.write(f"{batch.root / 'bg60k_info.txt'} lists {write_lists(batch.root)} pictures")
+    try:
+        failures = run(batch.jobs(), workers, progress)
+    finally:  # when it is stopped, too: what is finished can be trained on
+        if batch.kinds != ("packshot",):
+            tqdm.write(f"{batch.root / 'bg60k_info.txt'} lists {write_lists(batch.root)} pictures")
     lost = [key for key, place in batch.slots.items() if not place.done and key not in failures]
     failures |= dict.fromkeys(lost, "no picture was written")
     return [f"{batch.root} seed {seed} {kind}: {error}" for (seed, kind), error in failures.items()]
