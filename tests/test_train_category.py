@@ -5,10 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
-import subprocess
-import sys
 import tomllib
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +17,7 @@ from safetensors.torch import load_file
 
 from bg_core.errors import ProductBackgroundError
 from bg_core.vocabulary import CategoryVocabulary
+from tests.processes import two_processes
 from training import category_lots, train_category
 from training.category_batch import Balanced, Draw
 from training.category_lots import Study
@@ -31,8 +30,6 @@ from training.lora import add_lora, load_lora
 from training.painters import Painter, load_painter
 from training.run import Settings
 from training.train_category import Lesson, Teacher, on_product, teach
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
@@ -208,11 +205,12 @@ def test_each_arm_learns_what_it_should(arm: str, painter: Painter, data: Path) 
     torch.manual_seed(0)
     teacher = Teacher(painter, taught, plan(arm, drop_caption=0.3, attention_loss=0.1))
     draw = teacher.draw(8, torch.Generator().manual_seed(3))
-    losses = teacher.losses(draw)
     modules = teacher.modules()
+    with ExitStack() as scope:
+        losses = teacher.losses(draw, scope)
+        losses["loss"].backward()
     assert set(modules) == {name for name in ("identifiers", "lora") if getattr(ARMS[arm], name)}
     assert ("attention" in losses) == (ARMS[arm].trained != "output")
-    losses["loss"].backward()
     if "identifiers" in modules:
         gradient = teacher.identifiers.vectors.grad
         assert gradient is not None and bool((gradient.abs().sum((1, 2)) > 0).all())
@@ -311,10 +309,10 @@ def test_from_the_command_line_and_a_killed_run_ends_where_a_whole_one_does(
 
     honest, calls = Teacher.losses, iter(range(100))
 
-    def killed(self: Teacher, draw: Draw) -> dict[str, torch.Tensor]:
+    def killed(self: Teacher, draw: Draw, scope: ExitStack) -> dict[str, torch.Tensor]:
         if next(calls) == 2:
             raise Killed
-        return honest(self, draw)
+        return honest(self, draw, scope)
 
     monkeypatch.setattr(Teacher, "losses", killed)
     eager = config(tmp_path / "eager.toml", 4, "masked_lora", minutes=0.0)
@@ -342,13 +340,7 @@ def test_two_processes_train_as_one_with_twice_the_batch(arm: str, tiny_base: Pa
         "--base", str(tiny_base), "--data", str(data), "--latents", str(tmp_path / "latents"), "--config", str(path),
     ]  # fmt: skip
     train_category.main([*shared, "--out", str(tmp_path / "one")])
-    command = [
-        sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
-        "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0",
-        "-m", "training.train_category", *shared, "--out", str(tmp_path / "two"),
-    ]  # fmt: skip
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    assert done.returncode == 0, done.stderr[-3000:]
+    two_processes("training.train_category", [*shared, "--out", str(tmp_path / "two")])
     one, two = (load_file(tmp_path / run / "latest.safetensors") for run in ("one", "two"))
     learned = [key for key in one if key.startswith(("module.", "average."))]
     assert any(".lora." in key for key in learned) == ARMS[arm].lora

@@ -1,21 +1,25 @@
-"""The style trainer: what it draws and what each view lacks, that only the adapter learns, that runs resume."""
+"""The style trainer: what it draws and what each view lacks, that only the adapter learns, that runs resume and that
+two processes equal one."""
 
 from __future__ import annotations
 
 import copy
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from bg_core.errors import ProductBackgroundError
 from bg_core.style_adapter import StyleAdapter
 from bg_core.style_config import GROUPS, StyleConfig, load_style
 from bg_core.style_encoder import Tokens
 from bg_core.style_plan import StyledChunk, StyleGuide, StylePlan
+from tests.processes import two_processes
 from tests.test_painters import FULL_SIZE, random_checkpoint
 from training import train_style
 from training.attention import guide_layers
@@ -57,46 +61,118 @@ def config_of(painter: Painter) -> StyleConfig:
     return StyleConfig(adapter_layers(painter.unet), features=4, frame=64, crop=24, width=32)
 
 
-def train(tiny_base: Path, data: Path, out: Path, steps: int) -> None:
-    settings = out.parent / f"{steps}.toml"
-    settings.write_text(STEPS.format(steps=steps))
-    names = {"data": data, "out": out, "base": tiny_base, "config": settings}
-    train_style.main([word for name, value in names.items() for word in (f"--{name}", str(value))])
+def arguments(tiny_base: Path, data: Path, out: Path, settings: str) -> list[str]:
+    file = out.parent / f"{out.name}.toml"
+    file.write_text(settings)
+    names = {"data": data, "out": out, "base": tiny_base, "config": file}
+    return [word for name, value in names.items() for word in (f"--{name}", str(value))]
 
 
-def test_trains_writes_a_file_and_goes_on_where_it_stood(
-    tiny_base: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def train(tiny_base: Path, data: Path, out: Path, settings: str) -> dict[str, torch.Tensor]:
+    """The state after all steps."""
+    train_style.main(arguments(tiny_base, data, out, settings))
+    return load_file(out / "latest.safetensors")
+
+
+def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], atol: float) -> None:
+    assert one.keys() == other.keys()
+    for key, value in one.items():
+        torch.testing.assert_close(value, other[key], atol=atol, rtol=1e-4, msg=key)
+
+
+class Killed(Exception):
+    pass
+
+
+def test_trains_writes_a_file_and_a_killed_run_ends_where_a_whole_one_does(
+    tiny_base: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train(tiny_base, data, tmp_path / "whole", 3)
+    steady = STEPS.format(steps=3)
+    whole = train(tiny_base, data, tmp_path / "whole", steady)
     said = capsys.readouterr().out
     assert all(word in said for word in ("true", "shuffled", "none", "style alone", "copied without"))
     header, adapter = load_style(tmp_path / "whole" / "style.safetensors")
     assert header.base == "product-background-demo" and header.training["steps"] == 3
     assert any(bool(layer.to_v.weight.any()) for layer in adapter.layers.values())
-    train(tiny_base, data, tmp_path / "parts", 2)
+    honest, calls = train_style.StyleTeacher.losses, iter(range(100))
+
+    def killed(*given: Any) -> dict[str, torch.Tensor]:
+        if next(calls) == 4:  # two parts a step
+            raise Killed
+        return honest(*given)
+
+    monkeypatch.setattr(train_style.StyleTeacher, "losses", killed)
+    with pytest.raises(Killed):
+        train(tiny_base, data, tmp_path / "parts", steady.replace("1000.0", "0.0"))
+    monkeypatch.setattr(train_style.StyleTeacher, "losses", honest)
     (tmp_path / "parts" / "style.safetensors").unlink()
-    train(tiny_base, data, tmp_path / "parts", 3)
+    assert_same(whole, train(tiny_base, data, tmp_path / "parts", steady), 1e-5)
     header, resumed = load_style(tmp_path / "parts" / "style.safetensors")
     assert resumed.config == adapter.config and header.training["steps"] == 3
     assert "resumed" in capsys.readouterr().out
     assert list((tmp_path / "whole").glob("sheet_*.png"))
 
 
-def test_only_the_adapter_learns(painter: Painter, data: Path) -> None:
-    adapter = StyleAdapter(config_of(painter))
+def test_two_processes_train_as_one_with_both_parts(tiny_base: Path, data: Path, tmp_path: Path) -> None:
+    """Tolerance 1e-4 of weights, after three steps of rate 0.01: sums come in another order."""
+    settings = STEPS.format(steps=3)
+    one = train(tiny_base, data, tmp_path / "one", settings)
+    two_processes("training.train_style", arguments(tiny_base, data, tmp_path / "two", settings))
+    two = load_file(tmp_path / "two" / "latest.safetensors")
+    learned = [key for key in one if key.startswith(("module.", "average."))]
+    assert_same(*({key: state[key] for key in learned} for state in (one, two)), 1e-4)
+    assert max(float(one[key].abs().max()) for key in learned if key.endswith("to_v.weight")) > 0.01
+    with pytest.raises(ProductBackgroundError, match="batch is 4 in 3 parts, which 1 processes can't share equally"):
+        train(tiny_base, data, tmp_path / "three", settings.replace("parts = 2", "parts = 3"))
+
+
+def test_gradient_checkpointing_learns_the_same(tiny_base: Path, data: Path, tmp_path: Path) -> None:
+    settings = STEPS.format(steps=2)
+    plain = train(tiny_base, data, tmp_path / "plain", settings)
+    frugal = settings.replace("[options]", "[options]\ngradient_checkpointing = true")
+    assert_same(plain, train(tiny_base, data, tmp_path / "frugal", frugal), 1e-5)
+
+
+def test_a_base_in_half_precision_teaches_nearly_the_same(painter: Painter, data: Path) -> None:
+    """The first gradient, within what 8 bits of mantissa leave of it over a hundred layers."""
+    gradients = []
+    for precision in ("float32", "bfloat16"):
+        painter.place(torch.device("cpu"), precision)
+        torch.manual_seed(0)
+        teacher = teacher_of(painter)
+        scenes = StyleScenes(read_records(data), painter, teacher.adapter.config, Recipe(sides=(32,)))
+        generator = torch.Generator().manual_seed(0)
+        with ExitStack() as scope:
+            teacher.losses(scenes.draw(8, generator), generator, scope)["loss"].backward()
+        values = [layer.to_v.weight for layer in teacher.adapter.layers.values()]
+        gradients.append(torch.cat([value.grad.flatten() for value in values]))
+        assert all(value.dtype == torch.float32 for value in values), "what learns stays precise"
+    assert not torch.equal(*gradients) and float(torch.cosine_similarity(*gradients, 0)) > 0.95
+
+
+def teacher_of(painter: Painter) -> train_style.StyleTeacher:
     weighting = {"product_weight": 0.3, "snr_gamma": 5.0, "weight_floor": 0.2}
     front, _ = train_style.front_end(painter, "latents", None)
-    teacher = train_style.StyleTeacher(painter, adapter, front, weighting)
+    return train_style.StyleTeacher(painter, StyleAdapter(config_of(painter)), front, weighting)
+
+
+def test_only_the_adapter_learns(painter: Painter, data: Path) -> None:
+    teacher = teacher_of(painter)
+    adapter = teacher.adapter
     scenes = StyleScenes(read_records(data), painter, adapter.config, Recipe(sides=(32,), drop_group=0.0, drop_all=0.0))
     generator = torch.Generator().manual_seed(0)
-    losses = teacher.losses(scenes.draw(4, generator), generator)
-    losses["loss"].backward()
+
+    def backward() -> None:
+        with ExitStack() as scope:
+            teacher.losses(scenes.draw(4, generator), generator, scope)["loss"].backward()
+
+    backward()
     assert all(float(layer.to_v.weight.grad.abs().max()) > 0 for layer in adapter.layers.values())
     assert all(p.grad is None for p in painter.unet.parameters())
     for layer in adapter.layers.values():
         torch.nn.init.normal_(layer.to_v.weight, std=0.1)
     adapter.zero_grad()
-    teacher.losses(scenes.draw(4, generator), generator)["loss"].backward()
+    backward()
     silent = [name for name, p in adapter.named_parameters() if p.grad is None or not bool(p.grad.any())]
     assert not silent, "everything has a share in what is painted"
 
@@ -111,9 +187,12 @@ def test_groups_that_are_dropped_change_nothing(painter: Painter, data: Path) ->
         4, torch.Generator().manual_seed(0)
     )
     watched = teacher.watched(draw)
-    bare = teacher.error(draw, torch.tensor([9] * 4), draw.clean, draw, dict.fromkeys(GROUPS, torch.zeros(4)))
-    other = train_style.shuffled(draw, [1, 2, 3, 0])
-    again = teacher.error(draw, torch.tensor([9] * 4), draw.clean, other, dict.fromkeys(GROUPS, torch.zeros(4)))
+    other, none = train_style.shuffled(draw, [1, 2, 3, 0]), dict.fromkeys(GROUPS, torch.zeros(4))
+    errors = []
+    for reference in (draw, other):
+        with ExitStack() as scope:
+            errors.append(teacher.error(draw, torch.tensor([9] * 4), draw.clean, reference, none, scope))
+    bare, again = errors
     assert torch.equal(bare, again)
     assert watched["true"] != watched["none"] and watched["true"] != watched["shuffled"]
 
@@ -150,7 +229,12 @@ def test_recolouring_turns_hues_and_keeps_what_is_grey() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"), [("width = 32", "missing"), ("colour = 1", r"unknown options \['colour'\]")]
+    ("options", "said"),
+    [
+        ("width = 32", "missing"),
+        ("colour = 1", r"unknown options \['colour'\]"),
+        ('precision = "half"', "precision is 'half', accepted are float32 and bfloat16"),
+    ],
 )
 def test_bad_settings_are_named(options: str, said: str) -> None:
     import tomllib

@@ -27,7 +27,7 @@ from .latents import kept_latents
 from .lora import load_lora, lora_beside
 from .painters import load_painter
 from .run import Settings
-from .train_category import Lesson, place, teach
+from .train_category import Lesson, teach
 
 CONFIG = Path(__file__).parent / "configs" / "add_category.toml"
 FEWEST = 8
@@ -60,7 +60,7 @@ def learn(
         )
     if name := vocabulary.header.config.get("lora"):
         load_lora(painter.unet, lora_beside(weights, name), painter.family)
-    place(painter, plan, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    painter.place(torch.device("cuda" if torch.cuda.is_available() else "cpu"), plan.precision)
     latents = kept_latents(painter.coder, records, plan.side, plan.views, run / "latents", mirror=False)
     # a product that its file names otherwise is called what the category is called
     examples = [

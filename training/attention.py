@@ -10,7 +10,7 @@ The backward pass belongs inside: gradient checkpointing runs layers a second ti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import get_ident
@@ -41,6 +41,8 @@ Added = Callable[[str, Tensor, Tensor, int], Tensor]
 class Regions:
     """What all guided layers of one UNet share: biases by number of places, and, where asked for, attention shares."""
 
+    heads: Mapping[str, int] = field(default_factory=dict)
+    """Of each layer, by its processor's name."""
     biases: dict[int, Tensor] = field(default_factory=dict)
     outputs: dict[int, Tensor] = field(default_factory=dict)
     members: Tensor | None = None
@@ -84,6 +86,11 @@ class Regions:
         finally:
             self.biases, self.outputs, self.members, self.shares = {}, {}, None, None
 
+    def addition(self) -> Added | None:
+        """What a reference adds in this thread, or the only one there is: a GPU's backward pass has its own thread."""
+        added = self.added.get(get_ident())
+        return next(iter([*self.added.values()]), None) if added is None and len(self.added) == 1 else added
+
     @contextmanager
     def keeping(self) -> Iterator[None]:
         """Inside, a context's keys and values are computed once, as long as the very same tensor comes again.
@@ -110,7 +117,7 @@ class RegionProcessor:
         q = attn.to_q(hidden_states)
         k, v = self._projected(attn, encoder_hidden_states)
         out = self._attention(q, k, v, attn.heads)
-        added = self.regions.added.get(get_ident())
+        added = self.regions.addition()
         if added is not None:
             out = added(self.name, q, out, attn.heads)
         return attn.to_out[1](attn.to_out[0](out))
@@ -146,10 +153,7 @@ class RegionProcessor:
 
 def guide_layers(unet: Any) -> Regions:
     """Put a RegionProcessor into every cross-attention layer of a UNet2DConditionModel; the rest stays as it is."""
-    regions = Regions()
-    processors = {
-        name: RegionProcessor(regions, name) if name.endswith("attn2.processor") else processor
-        for name, processor in unet.attn_processors.items()
-    }
-    unet.set_attn_processor(processors)
+    names = [name for name in unet.attn_processors if name.endswith("attn2.processor")]
+    regions = Regions({name: int(unet.get_submodule(name.removesuffix(".processor")).heads) for name in names})
+    unet.set_attn_processor(unet.attn_processors | {name: RegionProcessor(regions, name) for name in names})
     return regions

@@ -10,6 +10,8 @@ from typing import Any, Literal, TypeVar
 from bg_core.errors import ProductBackgroundError
 from bg_core.prompt_text import IDENTIFIER, TEMPLATE
 
+from .painters import PRECISIONS
+
 Place = Literal["name", "scene", "caption", "identifier", "inversion"]
 """What stands for a category's backgrounds in a prompt. In the paper's template, in the place of `{identifier}`: its
 name, its typical scene in words, or its learned vectors; or the whole caption of one of its pictures; or learned
@@ -97,7 +99,7 @@ class Plan:
     snr_gamma: float = 5.0
     weight_floor: float = 0.2
     template: str = TEMPLATE
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: str = "float32"
     gradient_checkpointing: bool = False
     rank: int = 8
     rates: Mapping[str, float] = field(default_factory=lambda: {"identifiers": 1.0, "lora": 0.01})
@@ -124,8 +126,8 @@ class Plan:
                 f"empty prompt, too; accepted is a share above 0 ({LORA_DROP_CAPTION} where the setting is left out)",
             ),
             (
-                plan.precision not in ("float32", "bfloat16"),
-                f"precision is {plan.precision!r}, accepted are float32 and bfloat16",
+                plan.precision not in PRECISIONS,
+                f"precision is {plan.precision!r}, accepted are {' and '.join(PRECISIONS)}",
             ),
             (set(plan.rates) != {"identifiers", "lora"}, f"rates has {sorted(plan.rates)}, not identifiers and lora"),
         ):

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel
     from transformers import CLIPTextModel
 
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+"""In which a frozen UNet may work."""
+
 SD15 = "sd15"
 """How weight files name the family of Stable Diffusion 1.5."""
 
@@ -79,6 +82,25 @@ class Painter:
     def inputs(self, noisy: Tensor, mask: Tensor, masked: Tensor) -> Tensor:
         """What the UNet reads, from noisy and masked latents [B,C,h,w] and the mask channel [B,1,h,w], 1 = repaint."""
         return inpainting_input(noisy, mask, masked) if self.inpaints else noisy
+
+    def predict(self, noisy: Tensor, t: Tensor, context: Tensor) -> Tensor:
+        """The UNet's answer [B,C,h,w] in float32 to `inputs` at times [B], reading `context` [B,T,D]."""
+        dtype = next(self.unet.parameters()).dtype
+        return self.unet(noisy.to(dtype), t, context.to(dtype)).sample.float()
+
+    def place(self, device: torch.device, precision: str = "float32") -> None:
+        """Moves everything to where it works. `precision`: of the UNet, one of `PRECISIONS`; the rest is float32."""
+        self.unet.to(device)
+        if precision != "float32":
+            self.unet.to(PRECISIONS[precision])
+        for module in (self.text, self.coder):
+            if isinstance(module, torch.nn.Module):
+                module.to(device)
+
+    def enable_gradient_checkpointing(self) -> None:
+        """The UNet's activations are computed a second time in the backward pass: less memory, a third more time."""
+        self.unet.enable_gradient_checkpointing()
+        self.unet.train()  # without dropout, the only thing that the mode changes is the checkpointing
 
     def freeze(self) -> Painter:
         for module in (self.unet, self.text, self.coder):

@@ -10,10 +10,12 @@ import dataclasses
 import json
 import math
 import tempfile
+import threading
 import time
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,6 +88,7 @@ class Run:
         self.accelerator = accelerator if accelerator is not None and accelerator.num_processes > 1 else None
         self.writes = self.accelerator is None or self.accelerator.is_main_process
         self.step = 0
+        self._scopes = threading.local()
         self.parameters = {f"{m}.{n}": p for m, module in modules.items() for n, p in module.named_parameters()}
         self.average = {name: p.detach().clone() for name, p in self.parameters.items()}
         groups = [
@@ -101,6 +104,12 @@ class Run:
     def generator(self, part: int = 0) -> torch.Generator:
         """A fresh generator for the present step."""
         return torch.Generator().manual_seed((self.settings.seed + 7919 * part) * 1_000_003 + self.step)
+
+    @property
+    def scope(self) -> ExitStack:
+        """What `loss_of` enters here lasts until its backward pass is done, where gradient checkpointing runs layers a
+        second time."""
+        return self._scopes.stack
 
     def learning_rate(self) -> float:
         """Linear warm-up, then a cosine down to a twentieth."""
@@ -120,7 +129,8 @@ class Run:
         log to `self.writer`.
 
         With several `parts`, each draws its own share of the batch and has a thread to itself. On busy cores that is
-        much faster than sharing every single operation, where all threads wait for the slowest.
+        much faster than sharing every single operation, where all threads wait for the slowest. Several processes
+        divide the parts between them; of a single one, `loss_of` itself has to take its process's share.
         """
         from torch.utils.tensorboard import SummaryWriter
 
@@ -168,15 +178,19 @@ class Run:
         parameters = list(self.parameters.values())
 
         def work(part: int) -> tuple[dict[str, Tensor], tuple[Tensor | None, ...]]:
-            losses = loss_of(self.generator(part))
-            return losses, torch.autograd.grad(losses["loss"], parameters, allow_unused=True)
+            with ExitStack() as self._scopes.stack:
+                losses = loss_of(self.generator(part))
+                return losses, torch.autograd.grad(losses["loss"], parameters, allow_unused=True)
 
-        if parts == 1:
-            results = [work(0)]
+        mine = range(parts)
+        if parts > 1 and self.accelerator is not None:
+            mine = mine[self.accelerator.process_index :: self.accelerator.num_processes]
+        if len(mine) == 1:
+            results = [work(mine[0])]
         else:
             torch.set_num_threads(1)
-            with ThreadPoolExecutor(parts) as pool:
-                results = list(pool.map(work, range(parts)))
+            with ThreadPoolExecutor(len(mine)) as pool:
+                results = list(pool.map(work, mine))
         for parameter, *gradients in zip(parameters, *(gradients for _, gradients in results), strict=True):
             # one part's rows may say nothing of a parameter of which another's do
             known = [gradient for gradient in gradients if gradient is not None]

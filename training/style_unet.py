@@ -71,7 +71,11 @@ def styling(
     flow into the adapter and the tokens.
     """
     layers = dict(adapter.named_layers())
-    keys: dict[str, Any] = {}
+    # once for all steps that run inside
+    keys = {
+        name: layer_keys(adapter, layers[layer], tokens, strengths, regions.heads[name])
+        for name, layer in names.items()
+    }
     places: dict[int, tuple[Tensor, Tensor]] = {}
     for level in range(LEVELS):
         height, width = (-(-side // 2**level) for side in background.shape[-2:])
@@ -79,13 +83,12 @@ def styling(
         places[height * width] = where, region_of(background, height, width)[..., None]
 
     def added(name: str, q: Tensor, out: Tensor, heads: int) -> Tensor:
-        if name not in keys:  # once for all steps that run inside
-            keys[name] = layer_keys(adapter, layers[names[name]], tokens, strengths, heads)
-        if keys[name] is None:
+        known = keys[name]
+        if known is None:
             return out
         rows = len(background)
-        where, region = places[q.shape[1]]
-        total = out[:rows] + region * attend(q[:rows], keys[name], where, heads)
+        where, region = (place.to(q) for place in places[q.shape[1]])
+        total = out[:rows] + region * attend(q[:rows], known.to(q.dtype), where, heads)
         return total if len(out) == rows else torch.cat([total, out[rows:]])
 
     thread = get_ident()

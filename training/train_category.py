@@ -83,7 +83,6 @@ class Teacher:
         self.identifiers = Identifiers(painter, self.names, plan.vectors, self.texts).to(self.device)
         self.lora = add_lora(painter.unet, plan.rank, plan.rank) if self.arm.lora else None
         self.regions = guide_layers(painter.unet)
-        self.guided = ExitStack()
         self.scenes = Balanced(lesson.labels, plan.balance)
         self.labels = torch.tensor(lesson.labels)
 
@@ -121,13 +120,12 @@ class Teacher:
         positions = [[] if dropped else p for p, dropped in zip(context.positions, draw.silent.tolist(), strict=True)]
         return Context(torch.where(silent, empty, context.values), positions)
 
-    def losses(self, draw: Draw) -> dict[str, Tensor]:
-        """The named losses of a draw, `loss` first."""
+    def losses(self, draw: Draw, scope: ExitStack) -> dict[str, Tensor]:
+        """The named losses of a draw, `loss` first; layers are guided until `scope` ends."""
         plan, painter = self.plan, self.painter
         shown = Shown.of(self.lesson.latents, draw, self.device)
         t, noise = draw.t.to(self.device), draw.noise.to(self.device)
         noisy = painter.inputs(painter.diffusion.noisy(shown.clean, noise, t), shown.mask, shown.masked)
-        dtype = next(painter.unet.parameters()).dtype
         context = self.context(draw)
         guiding = self.regions.guiding(
             None if self.arm.trained == "none" else shown.background,
@@ -137,10 +135,8 @@ class Teacher:
             watch=plan.attention_loss > 0 and self.arm.trained != "output",
             method="output" if self.arm.trained == "output" else "attention",
         )
-        # until the next step's: the backward pass with checkpointing runs layers a second time
-        self.guided.close()
-        self.guided.enter_context(guiding)
-        output = painter.unet(noisy.to(dtype), t, context.values.to(dtype)).sample.float()
+        scope.enter_context(guiding)
+        output = painter.predict(noisy, t, context.values)
         shares = list(self.regions.shares or ())
         error = (output - painter.diffusion.target(shown.clean, noise, t)) ** 2
         region = plan.product_weight + (1 - plan.product_weight) * shown.background[:, None]
@@ -186,13 +182,12 @@ def teach(
     torch.manual_seed(settings.seed)
     teacher = Teacher(painter, lesson, plan)
     if plan.gradient_checkpointing:
-        painter.unet.enable_gradient_checkpointing()
-        painter.unet.train()  # without dropout, the only thing that the mode changes is the checkpointing
+        painter.enable_gradient_checkpointing()
     modules = teacher.modules()
     run = Run(out, settings, modules, rates=dict(plan.rates), accelerator=accelerator)
 
     def loss_of(generator: torch.Generator) -> dict[str, Tensor]:
-        return teacher.losses(teacher.draw(settings.batch, generator).share(process, count))
+        return teacher.losses(teacher.draw(settings.batch, generator).share(process, count), run.scope)
 
     def write() -> None:
         run.swap_average()
@@ -215,17 +210,8 @@ def teach(
         run.swap_average()
 
     run.train(loss_of, write)
-    teacher.guided.close()
     run.swap_average()
     return teacher
-
-
-def place(painter: Painter, plan: Plan, device: torch.device) -> None:
-    """Moves the painter to where it works; what is frozen there may be half as precise."""
-    painter.unet.to(device, torch.bfloat16 if plan.precision == "bfloat16" else torch.float32)
-    for module in (painter.text, painter.coder):
-        if isinstance(module, torch.nn.Module):
-            module.to(device)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -242,7 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     settings = Settings.read(options.config)
     plan = Plan.of(settings.options, str(options.config))
     painter = load_painter(options.base)
-    place(painter, plan, accelerator.device)
+    painter.place(accelerator.device, plan.precision)
     examples = select(without_faults(read_records(options.data)), plan.scenes, settings.seed)
     with accelerator.main_process_first():  # one computes the latents, the others find them
         latents = kept_latents(

@@ -3,14 +3,17 @@
 Self-supervised on single pictures in any layout that `training.data` reads; no pairs are needed. MODEL is the
 demonstration base, or one of Stable Diffusion 1.5's family as one file or as diffusers' folder; it stays frozen. Writes
 RUN/style.safetensors, for Load Style Weights.
+
+Several processes: `accelerate launch --num_processes 2 -m training.train_style ...`; they divide a batch's `parts`.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -27,13 +30,16 @@ from .category_prompts import Texts
 from .data import Record, read_records, split
 from .export_run import BUNDLED, commit
 from .metrics.references import copied
-from .painters import Painter, load_painter
+from .painters import PRECISIONS, Painter, load_painter
 from .run import Run, Settings
 from .sampling import ddim
 from .style_batch import Recipe, StyleDraw, StyleScenes
 from .style_front import front_end
 from .style_mixed import MixedAdapter, save_mixed
 from .style_unet import adapter_layers, layer_names, styling
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 CONFIG = Path(__file__).parent / "configs" / "style.toml"
 FILE = "style.safetensors"
@@ -50,6 +56,8 @@ FORMS: dict[str, tuple[type[StyleAdapter], Callable[..., None]]] = {
 
 WEIGHTING = ("product_weight", "snr_gamma", "weight_floor")
 PARTS, FORM = "parts", "form"
+DEFAULTS = {"precision": "float32", "gradient_checkpointing": False}
+"""Of what needn't be said: how the frozen UNet works."""
 
 
 class StyleTeacher:
@@ -62,21 +70,28 @@ class StyleTeacher:
         self.regions, self.names = guide_layers(painter.unet), layer_names(painter.unet)
 
     def error(
-        self, draw: StyleDraw, t: Tensor, noise: Tensor, reference: StyleDraw, kept: Mapping[str, Tensor]
+        self,
+        draw: StyleDraw,
+        t: Tensor,
+        noise: Tensor,
+        reference: StyleDraw,
+        kept: Mapping[str, Tensor],
+        scope: ExitStack,
     ) -> Tensor:
-        """Squared error [B,C,h,w] of what the painter says of `draw`, with another draw's references or its own."""
+        """Squared error [B,C,h,w] of what the painter says of `draw`, with another draw's references or its own; layers
+        take from them until `scope` ends."""
         painter = self.painter
         noisy = painter.inputs(painter.diffusion.noisy(draw.clean, noise, t), draw.mask, draw.masked)
         tokens = self.adapter.encoder(reference.views, self.front)
         context = self.texts.captions(draw.captions).values
-        with styling(self.regions, self.adapter, tokens, kept, draw.background, self.names):
-            output = painter.unet(noisy, t, context).sample
+        scope.enter_context(styling(self.regions, self.adapter, tokens, kept, draw.background, self.names))
+        output = painter.predict(noisy, t, context)
         return (output - painter.diffusion.target(draw.clean, noise, t)) ** 2
 
-    def losses(self, draw: StyleDraw, generator: torch.Generator) -> dict[str, Tensor]:
+    def losses(self, draw: StyleDraw, generator: torch.Generator, scope: ExitStack) -> dict[str, Tensor]:
         t = self.painter.diffusion.times(len(draw.clean), generator).to(draw.clean.device)
         noise = torch.randn(draw.clean.shape, generator=generator).to(draw.clean)
-        error = self.error(draw, t, noise, draw, draw.kept)
+        error = self.error(draw, t, noise, draw, draw.kept, scope)
         share = self.options["product_weight"]
         region = share + (1 - share) * draw.background[:, None]
         weight = self.painter.diffusion.weight(t, self.options["snr_gamma"], self.options["weight_floor"])
@@ -104,7 +119,8 @@ class StyleTeacher:
                 for group in GROUPS
             ),
         ):
-            error = self.error(draw, t, noise, reference, kept)
+            with ExitStack() as scope:
+                error = self.error(draw, t, noise, reference, kept, scope)
             found[name] = float((error * draw.background[:, None]).mean() / draw.background.mean())
         return found
 
@@ -114,9 +130,8 @@ class StyleTeacher:
         noise = torch.randn(draw.clean.shape, generator=torch.Generator().manual_seed(1)).to(draw.clean)
         said, silence = self.texts.captions(draw.captions).values, self.texts.captions([""] * len(noise)).values
         tokens = self.adapter.encoder(draw.views, self.front)
-        unet = self.painter.unet
         with styling(self.regions, self.adapter, tokens, kept, draw.background, self.names):
-            latents = ddim(lambda x, t, c: unet(x, t, c).sample, noise, draw.mask, draw.masked, said, silence, steps)
+            latents = ddim(self.painter.predict, noise, draw.mask, draw.masked, said, silence, steps)
         return self.painter.coder.decode(latents).clamp(0, 1)
 
 
@@ -131,13 +146,15 @@ def shuffled(draw: StyleDraw, order: Sequence[int]) -> StyleDraw:
 def read_options(options: Mapping[str, Any], where: str) -> tuple[dict[str, Any], dict[str, Any], Recipe]:
     """The adapter's shape, the loss's weighting and the recipe."""
     recipe = options.get("recipe", {})
-    known = {*SHAPE, *WEIGHTING, PARTS, FORM, "recipe"}
-    unknown = sorted(set(options) - known) + sorted(set(recipe) - set(Recipe.__dataclass_fields__))
-    missing = sorted(known - set(options))
+    needed = {*SHAPE, *WEIGHTING, PARTS, FORM, "recipe"}
+    unknown = sorted(set(options) - needed - set(DEFAULTS)) + sorted(set(recipe) - set(Recipe.__dataclass_fields__))
+    missing = sorted(needed - set(options))
     if unknown or missing:
         raise ProductBackgroundError(f"{where}: unknown options {unknown}, missing {missing}.")
     if options[FORM] not in FORMS:
         raise ProductBackgroundError(f"{where}: there is no form {options[FORM]!r}; accepted are {', '.join(FORMS)}.")
+    if (precision := options.get("precision", DEFAULTS["precision"])) not in PRECISIONS:
+        raise ProductBackgroundError(f"{where}: precision is {precision!r}, accepted are {' and '.join(PRECISIONS)}.")
     return {k: options[k] for k in SHAPE}, {k: options[k] for k in WEIGHTING}, Recipe(**recipe)
 
 
@@ -148,12 +165,20 @@ def teach_style(
     out: Path,
     about: dict[str, Any],
     clip_vision: Path | None = None,
+    accelerator: Accelerator | None = None,
 ) -> Path:
     """Trains to the end, or goes on from where the run in `out` stands; writes the averaged weights. `about`: what the
     file's metadata say of the data."""
+    parts, processes = int(settings.options[PARTS]), accelerator.num_processes if accelerator else 1
+    if parts % processes or settings.batch % parts:
+        raise ProductBackgroundError(
+            f"batch is {settings.batch} in {parts} parts, which {processes} processes can't share equally."
+        )
     shape, weighting, recipe = read_options(settings.options, "The style trainer's settings")
     front, of_front = front_end(painter, shape["front"], clip_vision)
     config = StyleConfig(adapter_layers(painter.unet), **of_front, **shape)
+    if settings.options.get("gradient_checkpointing", DEFAULTS["gradient_checkpointing"]):
+        painter.enable_gradient_checkpointing()
     torch.manual_seed(settings.seed)
     make, save = FORMS[settings.options[FORM]]
     adapter = make(config).to(next(painter.unet.parameters()).device)
@@ -165,11 +190,11 @@ def teach_style(
     held = StyleScenes(validation, painter, config, plain, whole).of(
         validation[:HELD], torch.Generator().manual_seed(0)
     )
-    run, parts = Run(out, settings, {"adapter": adapter}), int(settings.options[PARTS])
+    run = Run(out, settings, {"adapter": adapter}, accelerator=accelerator)
     target = out / FILE
 
     def loss_of(generator: torch.Generator) -> dict[str, Tensor]:
-        return teacher.losses(scenes.draw(settings.batch // parts, generator), generator)
+        return teacher.losses(scenes.draw(settings.batch // parts, generator), generator, run.scope)
 
     def sample() -> None:
         run.swap_average()
@@ -222,15 +247,18 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--clip-vision", type=Path, help="a CLIP vision tower's folder, for front = clip_vision")
     parser.add_argument("--config", type=Path, default=CONFIG)
     options = parser.parse_args(arguments)
+    from accelerate import Accelerator
+
+    accelerator = Accelerator(cpu=not torch.cuda.is_available())
     settings = Settings.read(options.config)
     records = [record for record in read_records(options.data) if not record.factors.get("negative")]
     about = {"data": options.data.name, "pictures": len(records), "model": options.base.name}
     painter = load_painter(options.base)
-    for module in (painter.unet, painter.text, painter.coder):
-        if isinstance(module, torch.nn.Module):
-            module.to("cuda" if torch.cuda.is_available() else "cpu")
-    file = teach_style(painter, records, settings, options.out, about, options.clip_vision)
-    print(f"{file}: {file.stat().st_size / 1e6:.2f} MB")
+    painter.place(accelerator.device, settings.options.get("precision", DEFAULTS["precision"]))
+    file = teach_style(painter, records, settings, options.out, about, options.clip_vision, accelerator)
+    if accelerator.is_main_process:
+        print(f"{file}: {file.stat().st_size / 1e6:.2f} MB")
+    accelerator.end_training()
 
 
 if __name__ == "__main__":
