@@ -186,7 +186,7 @@ def test_stable_diffusion_at_full_size_with_random_weights(
     assert (vocabulary.base, vocabulary.width) == (SD15, 768)
 
     model, clip, vae, _ = comfy.sd.load_checkpoint_guess_config(str(base), output_vae=True, output_clip=True)
-    file = comfy.utils.load_torch_file(str(out / "lora.safetensors"))
+    file = comfy.utils.load_torch_file(str(out / "run_lora.safetensors"))
     model, _ = comfy.sd.load_lora_for_models(model, None, file, 1.0, 0.0)
     assert len(model.patches) == 4 * 16  # projections of every cross-attention layer
     text = "a photo of {category}, in the background of {identifier}"

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from bg_core.covering import dilated
 from bg_core.style_config import StyleConfig
 from bg_core.style_views import cleared, filled, lattice_corners, layout_view, salient_corners, standard_views
 
@@ -21,6 +22,14 @@ def disc(height: int = 200, width: int = 160) -> Tensor:
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     distance = ((y - height * 0.6) ** 2 + (x - width * 0.45) ** 2) ** 0.5
     return ((40 - distance) / 3).clamp(0, 1)[None, None]
+
+
+@pytest.mark.parametrize("radius", [0.0, 0.004, 0.01, 0.05, 0.08, 0.3, 1.5])
+def test_a_mask_grows_to_the_largest_value_within_a_square(radius: float) -> None:
+    mask = torch.rand(2, 1, 96, 96, generator=torch.Generator().manual_seed(0)) ** 8
+    pixels = round(radius * 96)
+    looked_up = torch.nn.functional.max_pool2d(mask, 2 * pixels + 1, 1, pixels)
+    assert torch.equal(dilated(mask, radius), looked_up)
 
 
 @pytest.mark.parametrize("product", [0.0, 1.0, "noise"])

@@ -329,7 +329,8 @@ def test_from_the_command_line_and_a_killed_run_ends_where_a_whole_one_does(
     assert vocabulary.names() == ["mug"] and (vocabulary.vectors, vocabulary.width) == (2, 32)
     assert vocabulary.category(0).scene and vocabulary.header.training["steps"] == 4
     assert vocabulary.header.config["plan"]["arm"] == "masked_lora"
-    assert (tmp_path / "parts" / "lora.safetensors").is_file() and list((tmp_path / "parts" / "log").iterdir())
+    assert vocabulary.header.config["lora"] == "parts_lora.safetensors"
+    assert (tmp_path / "parts" / "parts_lora.safetensors").is_file() and list((tmp_path / "parts" / "log").iterdir())
 
 
 @pytest.mark.parametrize("arm", ["masked", "masked_lora"])

@@ -24,7 +24,7 @@ from .evaluators.tasks import foreign
 from .lora import load_lora
 from .painters import load_painter
 from .protocol import Protocol
-from .train_category import IDENTIFIERS_FILE, LORA_FILE
+from .train_category import IDENTIFIERS_FILE, lora_file
 
 EACH = 10
 """Pictures a category in every exam."""
@@ -37,7 +37,7 @@ def brush_of(study: Study, exam: Exam) -> Brush:
     if exam.lot is not None:
         folder, arm = study.out / "runs" / exam.lot.name, ARMS[exam.lot.arm]
         if arm.lora:
-            load_lora(painter.unet, folder / LORA_FILE, painter.family)
+            load_lora(painter.unet, lora_file(folder), painter.family)
         if arm.identifiers:
             categories, values = read_all(CategoryVocabulary.open(folder / IDENTIFIERS_FILE))
             vectors = dict(by_category([category.name for category in categories], values.float()))

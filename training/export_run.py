@@ -13,8 +13,8 @@ from safetensors import safe_open
 from bg_core.autoencoder import fit_latent_rgb, widened
 
 from .data import load_pictures, read_records, split
-from .export import export_base
-from .train_base import load_autoencoder, vocabulary
+from .export import export_base, load_autoencoder
+from .train_base import vocabulary
 
 ROOT = Path(__file__).parent.parent
 BUNDLED = ROOT / "models" / "checkpoints" / "product_background_demo_base.safetensors"

@@ -20,9 +20,9 @@ from .evaluators.examples import Examples, read_examples
 from .evaluators.frozen import FOLDER, freeze, thaw
 from .evaluators.networks import build
 from .evaluators.tasks import TASKS
-from .export_run import commit
+from .export import load_autoencoder
+from .export_run import BUNDLED, commit
 from .protocol import PROTOCOL, write_evaluators
-from .train_base import load_autoencoder
 from .train_evaluators import CONFIG, Plan, data_sets, read_plans
 
 
@@ -71,7 +71,7 @@ def freeze_all(
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m training.freeze_evaluators", description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--autoencoder", type=Path, required=True, help="run folder of training.train_vae")
+    parser.add_argument("--autoencoder", type=Path, default=BUNDLED, help="a base, or a run of training.train_vae")
     parser.add_argument("--runs", type=Path, required=True, help="the --out of training.train_evaluators")
     parser.add_argument("--config", type=Path, default=CONFIG)
     options = parser.parse_args(arguments)

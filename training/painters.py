@@ -122,7 +122,6 @@ def load_painter(path: Path) -> Painter:
         metadata = file.metadata() or {}
     if metadata.get("kind") == checkpoint.KIND and metadata.get("base") == BASE_NAME:
         base, _ = load_base(path)
-        base.unet.to(memory_format=torch.channels_last)
         coder, diffusion = base.autoencoder, demonstration_diffusion()
         return Painter(BASE_NAME, base.unet, base.text, coder, diffusion, base.vocabulary).freeze()
     return _from_file(path).freeze()

@@ -11,18 +11,16 @@ from itertools import product
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 from torchvision.utils import save_image
 
-from bg_core.autoencoder import Autoencoder, narrowed
-from bg_core.base import DEMONSTRATION, inpainting_input
+from bg_core.base import inpainting_input
 from bg_core.files import replacing
 
 from .base_batch import Batch, Batches
 from .data import read_records, split
 from .diffusion import demonstration_diffusion
-from .export import new_text_encoder, new_unet
+from .export import load_autoencoder, new_text_encoder, new_unet
 from .latents import kept_latents
 from .muon import Muon
 from .render.catalog import LIGHTS, PALETTE, PROPS, SURFACES, WALLS
@@ -117,13 +115,6 @@ def main(arguments: list[str] | None = None) -> None:
             save_image(pictures, temporary, nrow=8)
 
     run.train(loss_of, sample, own["parts"])
-
-
-def load_autoencoder(folder: Path) -> Autoencoder:
-    """The autoencoder of a run of `training.train_vae`, without the zeros that it is stored with."""
-    model = Autoencoder(DEMONSTRATION)
-    model.load_state_dict(load_file(folder / "autoencoder.safetensors"))
-    return narrowed(model).eval().to(memory_format=torch.channels_last)  # a third faster
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 MODEL is the demonstration base, or one of Stable Diffusion 1.5's family as one file or as diffusers' folder; it stays
 frozen. Learned are identifiers (vectors that stand in the prompt), a LoRA on cross-attention, or both: `arm` in the
-TOML file says it (`training.category_plan`). Writes RUN/identifiers.safetensors and RUN/lora.safetensors.
+TOML file says it (`training.category_plan`). Writes RUN/identifiers.safetensors and RUN/RUN_lora.safetensors.
 
 Several processes: `accelerate launch --num_processes 2 -m training.train_category ...`; `batch` is that of all of them.
 """
@@ -42,7 +42,12 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 CONFIG = Path(__file__).parent / "configs" / "category.toml"
-IDENTIFIERS_FILE, LORA_FILE = "identifiers.safetensors", "lora.safetensors"
+IDENTIFIERS_FILE = "identifiers.safetensors"
+
+
+def lora_file(run: Path) -> Path:
+    """Where a run writes its LoRA: named after the run, as all of a user's LoRAs lie in one folder."""
+    return run / f"{run.resolve().name}_lora.safetensors"
 
 
 @dataclass(frozen=True)
@@ -200,13 +205,13 @@ def teach(
             "licence": "Apache-2.0",
         }
         if "identifiers" in modules:
-            config = {"plan": plan.to_dict()} | ({"lora": LORA_FILE} if "lora" in modules else {})
+            config = {"plan": plan.to_dict()} | ({"lora": lora_file(out).name} if "lora" in modules else {})
             write_vocabulary(
                 out / IDENTIFIERS_FILE, lesson.categories, teacher.identifiers.all(), base=painter.family,
                 config=config, training=training,
             )  # fmt: skip
         if teacher.lora is not None:
-            teacher.lora.save(out / LORA_FILE, painter.family, training)
+            teacher.lora.save(lora_file(out), painter.family, training)
         run.swap_average()
 
     run.train(loss_of, write)

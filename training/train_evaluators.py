@@ -21,9 +21,10 @@ from bg_core.errors import ProductBackgroundError
 from .evaluators.examples import CLASSES, KEEPSAKES, Examples, read_examples
 from .evaluators.networks import build
 from .evaluators.tasks import TASKS
+from .export import load_autoencoder
+from .export_run import BUNDLED
 from .muon import Muon
 from .run import Run, Settings
-from .train_base import load_autoencoder
 
 CONFIG = Path(__file__).parent / "configs" / "evaluators.toml"
 SHAPES: dict[str, dict[str, Any]] = {
@@ -104,7 +105,7 @@ def train(plan: Plan, training: Examples, held: Examples, out: Path) -> nn.Modul
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m training.train_evaluators", description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--autoencoder", type=Path, required=True, help="run folder of training.train_vae")
+    parser.add_argument("--autoencoder", type=Path, default=BUNDLED, help="a base, or a run of training.train_vae")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--config", type=Path, default=CONFIG)
     options = parser.parse_args(arguments)
