@@ -54,7 +54,7 @@ def lesson(painter: Painter, data: Path, labels: tuple[str, ...] = ("mug", "sauc
 def config(path: Path, steps: int, arm: str = "masked", batch: int = 4, minutes: float = 1000.0) -> Path:
     path.write_text(
         f"seed = 1\nsteps = {steps}\nbatch = {batch}\nlearning_rate = 0.1\nwarmup = 1\nema = 0.9\n"
-        f'minutes_between_saves = {minutes}\n[options]\narm = "{arm}"\nside = 32\nvectors = 2\nviews = 1\n'
+        f'minutes_between_saves = {minutes}\n[options]\narm = "{arm}"\nside = 32\nvectors = 2\nviews = 1\nparts = 2\n'
     )
     return path
 
@@ -96,16 +96,6 @@ def test_a_long_tail_is_heard_by_the_stated_formula() -> None:
         heard = (torch.tensor(labels)[rows] == 0).double().mean()
         assert float(heard) == pytest.approx(share, abs=0.02)
         assert len(rows[rows >= 64].unique()) == 4  # all of the small one's
-
-
-def test_several_processes_share_one_draw(painter: Painter, data: Path) -> None:
-    taught = lesson(painter, data)
-    draw = Draw.new(
-        Balanced(taught.labels, 0.5), taught.latents, painter.diffusion, 8, 0.25, 0.1, torch.Generator().manual_seed(1)
-    )
-    halves = [draw.share(i, 2) for i in range(2)]
-    for name, value in vars(draw).items():
-        assert torch.equal(torch.stack([getattr(half, name) for half in halves], 1).flatten(0, 1), value), name
 
 
 def test_virtual_categories_are_nested_and_reach_into_the_tail() -> None:

@@ -89,11 +89,11 @@ def test_shares_of_every_layer_with_gradients(case: SimpleNamespace) -> None:
     masks[..., 76:] = 1
     with regions.guiding(masks, PLACES, (13, 19), watch=True):
         unet(case.x, case.t, encoder_hidden_states=context)
-        assert regions.shares is not None and len(regions.shares) == 11
-        finest = regions.shares[0].detach().unflatten(-1, (13, 19))
+        assert regions.state.shares is not None and len(regions.state.shares) == 11
+        finest = regions.state.shares[0].detach().unflatten(-1, (13, 19))
         assert finest.shape == (2, 1, 13, 19)
         assert float(finest[..., :9].max()) < 1e-5 < 1e-3 < float(finest[..., 10:].mean())
-        sum(share.mean() for share in regions.shares).backward()
+        sum(share.mean() for share in regions.state.shares).backward()
     assert context.grad is not None and float(context.grad[0, PLACES[0]].abs().max()) > 0
 
 

@@ -38,18 +38,47 @@ Added = Callable[[str, Tensor, Tensor, int], Tensor]
 
 
 @dataclass
-class Regions:
-    """What all guided layers of one UNet share: biases by number of places, and, where asked for, attention shares."""
+class State:
+    """What layers do in one thread: biases by number of places, and, where asked for, attention shares."""
 
-    heads: Mapping[str, int] = field(default_factory=dict)
-    """Of each layer, by its processor's name."""
     biases: dict[int, Tensor] = field(default_factory=dict)
     outputs: dict[int, Tensor] = field(default_factory=dict)
     members: Tensor | None = None
     shares: list[Tensor] | None = None
     kept: dict[int, tuple[Tensor, Tensor, Tensor]] | None = None
-    added: dict[int, Added] = field(default_factory=dict)
-    """By the thread that runs the UNet: halves of a batch on cores of their own have references of their own."""
+    added: Added | None = None
+    depth: int = 0
+
+
+@dataclass
+class Regions:
+    """What all guided layers of one UNet share. `heads`: of each layer, by its processor's name.
+
+    Parts of a batch on cores of their own are guided apart: `states` are kept by the thread that runs the UNet.
+    """
+
+    heads: Mapping[str, int] = field(default_factory=dict)
+    states: dict[int, State] = field(default_factory=dict)
+
+    @property
+    def state(self) -> State:
+        """This thread's, or the only one there is: a GPU's backward pass has a thread of its own."""
+        state = self.states.get(get_ident())
+        if state is None and len(self.states) == 1:
+            state = next(iter([*self.states.values()]), None)
+        return state or State()
+
+    @contextmanager
+    def entered(self) -> Iterator[State]:
+        """This thread's state, which lasts as long as anything is inside."""
+        state = self.states.setdefault(get_ident(), State())
+        state.depth += 1
+        try:
+            yield state
+        finally:
+            state.depth -= 1
+            if not state.depth:
+                del self.states[get_ident()]
 
     @contextmanager
     def guiding(
@@ -67,29 +96,25 @@ class Regions:
         `size`: the latents' (h, w). `tokens`: the context's length. `masks` None guides nothing. `watch` collects every
         layer's share of attention on the positions, [B,1,places] with gradients, in `shares`; not with `output`.
         """
-        device = None if masks is None else masks.device
-        self.members = torch.stack([membership([places], tokens, device) for places in positions])
-        if masks is not None:
-            masks = masks[:, 0] if masks.ndim == 4 else masks
-            for level in range(LEVELS):
-                height, width = (-(-side // 2**level) for side in size)
-                # diffusers' layers know their number of places only; it differs between the levels of a picture
-                region = region_of(masks, height, width)
-                if method == "output":
-                    self.outputs[height * width] = strength * region[..., None]
-                else:
-                    logits = region_logits(region, strength)[:, None]
-                    self.biases[height * width] = attention_bias(logits, self.members)
-        self.shares = [] if watch else None
-        try:
-            yield
-        finally:
-            self.biases, self.outputs, self.members, self.shares = {}, {}, None, None
-
-    def addition(self) -> Added | None:
-        """What a reference adds in this thread, or the only one there is: a GPU's backward pass has its own thread."""
-        added = self.added.get(get_ident())
-        return next(iter([*self.added.values()]), None) if added is None and len(self.added) == 1 else added
+        with self.entered() as state:
+            device = None if masks is None else masks.device
+            state.members = torch.stack([membership([places], tokens, device) for places in positions])
+            if masks is not None:
+                masks = masks[:, 0] if masks.ndim == 4 else masks
+                for level in range(LEVELS):
+                    height, width = (-(-side // 2**level) for side in size)
+                    # diffusers' layers know their number of places only; it differs between the levels of a picture
+                    region = region_of(masks, height, width)
+                    if method == "output":
+                        state.outputs[height * width] = strength * region[..., None]
+                    else:
+                        logits = region_logits(region, strength)[:, None]
+                        state.biases[height * width] = attention_bias(logits, state.members)
+            state.shares = [] if watch else None
+            try:
+                yield
+            finally:
+                state.biases, state.outputs, state.members, state.shares = {}, {}, None, None
 
     @contextmanager
     def keeping(self) -> Iterator[None]:
@@ -97,11 +122,12 @@ class Regions:
 
         For sampling, where every step reads the same context; without gradients.
         """
-        self.kept = {}
-        try:
-            yield
-        finally:
-            self.kept = None
+        with self.entered() as state:
+            state.kept = {}
+            try:
+                yield
+            finally:
+                state.kept = None
 
 
 class RegionProcessor:
@@ -114,41 +140,42 @@ class RegionProcessor:
         self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, **_: Any
     ) -> Tensor:
         assert encoder_hidden_states is not None, "self-attention isn't guided"
+        state = self.regions.state
         q = attn.to_q(hidden_states)
-        k, v = self._projected(attn, encoder_hidden_states)
-        out = self._attention(q, k, v, attn.heads)
-        added = self.regions.addition()
-        if added is not None:
-            out = added(self.name, q, out, attn.heads)
+        k, v = _projected(state, attn, encoder_hidden_states)
+        out = _attention(state, q, k, v, attn.heads)
+        if state.added is not None:
+            out = state.added(self.name, q, out, attn.heads)
         return attn.to_out[1](attn.to_out[0](out))
 
-    def _attention(self, q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
-        if self.regions.outputs:
-            return self._masked_output(q, k, v, heads)
-        bias = self.regions.biases.get(q.shape[1])
-        if bias is None and self.regions.biases:
-            raise RuntimeError(
-                f"No region was prepared for a layer of {q.shape[1]} places: is `size` the latents' own?"
-            )
-        if self.regions.shares is not None and self.regions.members is not None:
-            self.regions.shares.append(attention_share(q, k, heads, self.regions.members, bias))
-        return region_attention(q, k, v, heads, bias)
 
-    def _projected(self, attn: Any, context: Tensor) -> tuple[Tensor, Tensor]:
-        kept = self.regions.kept
-        if kept is None:
-            return attn.to_k(context), attn.to_v(context)
-        if id(attn) not in kept or kept[id(attn)][0] is not context:
-            kept[id(attn)] = context, attn.to_k(context), attn.to_v(context)
-        return kept[id(attn)][1:]
+def _attention(state: State, q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
+    if state.outputs:
+        return _masked_output(state, q, k, v, heads)
+    bias = state.biases.get(q.shape[1])
+    if bias is None and state.biases:
+        raise RuntimeError(f"No region was prepared for a layer of {q.shape[1]} places: is `size` the latents' own?")
+    if state.shares is not None and state.members is not None:
+        state.shares.append(attention_share(q, k, heads, state.members, bias))
+    return region_attention(q, k, v, heads, bias)
 
-    def _masked_output(self, q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
-        assert self.regions.members is not None
-        member = self.regions.members[:, None]  # [B,1,1,M]
-        others = region_attention(q, k, v, heads, APART * member)
-        own = region_attention(q, k, v, heads, APART * (1 - member))
-        # a row without any of the tokens has nothing to add
-        return others + self.regions.outputs[q.shape[1]] * own * member.amax((2, 3))[..., None]
+
+def _projected(state: State, attn: Any, context: Tensor) -> tuple[Tensor, Tensor]:
+    kept = state.kept
+    if kept is None:
+        return attn.to_k(context), attn.to_v(context)
+    if id(attn) not in kept or kept[id(attn)][0] is not context:
+        kept[id(attn)] = context, attn.to_k(context), attn.to_v(context)
+    return kept[id(attn)][1:]
+
+
+def _masked_output(state: State, q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
+    assert state.members is not None
+    member = state.members[:, None]  # [B,1,1,M]
+    others = region_attention(q, k, v, heads, APART * member)
+    own = region_attention(q, k, v, heads, APART * (1 - member))
+    # a row without any of the tokens has nothing to add
+    return others + state.outputs[q.shape[1]] * own * member.amax((2, 3))[..., None]
 
 
 def guide_layers(unet: Any) -> Regions:

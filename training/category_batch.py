@@ -39,11 +39,7 @@ class Balanced:
 
 @dataclass(frozen=True)
 class Draw:
-    """What one step trains on: rows of the scenes, with `hidden` [B] bool where the product isn't shown.
-
-    Every process draws the whole batch from the same generator and keeps its `share`, so that any number of them train
-    on the same examples.
-    """
+    """What one part of a step trains on: rows of the scenes, with `hidden` [B] bool where the product isn't shown."""
 
     rows: Tensor
     views: Tensor
@@ -69,10 +65,6 @@ class Draw:
         t = diffusion.times(batch, generator)
         noise = torch.randn(batch, *latents.clean.shape[2:], generator=generator)
         return cls(rows, views, hidden < hide_product, silent < drop_caption, t, noise)
-
-    def share(self, process: int, count: int) -> Draw:
-        """Every `count`th row, from `process` on."""
-        return Draw(*(value[process::count] for value in vars(self).values()))
 
 
 @dataclass(frozen=True)

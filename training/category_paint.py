@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from bg_core.base import grey_out, mask_channel
 from bg_core.errors import ProductBackgroundError
@@ -18,7 +17,7 @@ from .attention import guide_layers
 from .category_plan import Arm
 from .category_prompts import Context, Texts
 from .diffusion import demonstration_diffusion
-from .generate import noise_of, pasted
+from .generate import noise_of, on_cores, pasted
 from .painters import Painter
 from .protocol import Protocol
 from .sampling import ddim
@@ -123,7 +122,6 @@ def check_paintable(painter: Painter, model: Path) -> None:
         )
 
 
-@torch.no_grad()
 def paint(
     brush: Brush,
     arm: Arm,
@@ -140,9 +138,8 @@ def paint(
     """
     painter = brush.painter
     regions = guide_layers(painter.unet)
-    out = []
-    rows = range(0, len(subjects), batch)
-    for start in tqdm(rows, desc=f"painting {arm.name}", unit="batch", mininterval=10, disable=len(rows) < 2):
+
+    def painted(start: int) -> Tensor:
         some = subjects.chosen(range(start, min(start + batch, len(subjects))))
         context = brush.context(arm, wishes[start : start + batch], strength)
         empty = brush.texts.captions([""] * len(some)).values
@@ -158,7 +155,7 @@ def paint(
             regions.keeping(),
         ):
             latents = ddim(
-                lambda x, t, text: painter.unet(x, t, text).sample,
+                painter.predict,
                 noise_of(range(start, start + len(some)), some.masked.shape[1:], protocol.seed),
                 some.where,
                 some.masked,
@@ -168,5 +165,6 @@ def paint(
                 protocol.guidance,
             )
         picture, mask = some.pictures.float() / 255, some.given.float() / 255
-        out.append(pasted(painter.coder.decode(latents), picture, mask))
-    return torch.cat(out)
+        return pasted(painter.coder.decode(latents), picture, mask)
+
+    return torch.cat(on_cores(painted, range(0, len(subjects), batch), f"painting {arm.name}"))

@@ -91,6 +91,7 @@ class Plan:
     side: int
     vectors: int = 4
     views: int = 4
+    parts: int = 1
     balance: float = 0.5
     hide_product: float = 0.25
     drop_caption: float = 0.0
@@ -116,6 +117,7 @@ class Plan:
         for problem, what in (
             (plan.arm not in ARMS or not ARMS[plan.arm].learns, f"arm is {plan.arm!r}, accepted are {learning()}"),
             (plan.side % 8 or plan.side < 8, f"side is {plan.side} pixels, accepted are multiples of 8"),
+            (plan.parts < 1, f"parts is {plan.parts}, accepted are 1 and more"),
             (not 1 <= plan.vectors <= 64, f"vectors is {plan.vectors}, accepted are 1 to 64"),
             (IDENTIFIER not in plan.template, f"template has no {IDENTIFIER}"),
             (not 0 <= plan.hide_product <= 1, f"hide_product is {plan.hide_product}, accepted is a share of 0 to 1"),

@@ -130,8 +130,14 @@ class Run:
 
         With several `parts`, each draws its own share of the batch and has a thread to itself. On busy cores that is
         much faster than sharing every single operation, where all threads wait for the slowest. Several processes
-        divide the parts between them; of a single one, `loss_of` itself has to take its process's share.
+        divide the parts between them.
         """
+        processes = 1 if self.accelerator is None else self.accelerator.num_processes
+        if parts % processes or self.settings.batch % parts:
+            raise ProductBackgroundError(
+                f"batch is {self.settings.batch} in {parts} parts, which {processes} processes can't share equally. "
+                "Expected parts to be a multiple of the processes, and batch one of the parts."
+            )
         from torch.utils.tensorboard import SummaryWriter
 
         log = str(self.folder / "log") if self.writes else tempfile.mkdtemp()
@@ -183,7 +189,7 @@ class Run:
                 return losses, torch.autograd.grad(losses["loss"], parameters, allow_unused=True)
 
         mine = range(parts)
-        if parts > 1 and self.accelerator is not None:
+        if self.accelerator is not None:
             mine = mine[self.accelerator.process_index :: self.accelerator.num_processes]
         if len(mine) == 1:
             results = [work(mine[0])]

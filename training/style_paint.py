@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from bg_core.self_reference import SelfGuide
 from bg_core.style_adapter import StyleAdapter
@@ -19,7 +18,7 @@ from bg_core.style_views import Views, cleared, standard_views
 from .attention import guide_layers
 from .category_paint import Subjects
 from .category_prompts import Context
-from .generate import noise_of, pasted
+from .generate import noise_of, on_cores, pasted
 from .painters import Painter
 from .protocol import Protocol
 from .sampling import ddim
@@ -84,7 +83,6 @@ class StyleBrush:
         return tokens
 
 
-@torch.no_grad()
 def paint_in_style(
     brush: StyleBrush,
     arm: StyleArm,
@@ -104,8 +102,8 @@ def paint_in_style(
     unet = brush.painter.unet
     regions, names = guide_layers(unet), layer_names(unet)
     strengths = {group: value * strength for group, value in arm.strengths.items()}
-    out = []
-    for start in tqdm(range(0, len(subjects), batch), unit="batch", mininterval=10, disable=len(subjects) <= batch):
+
+    def painted(start: int) -> Tensor:
         rows = range(start, min(start + batch, len(subjects)))
         some, given = subjects.chosen(rows), references.chosen(rows)
         said, size = context(rows), some.masked.shape[-2:]
@@ -113,7 +111,7 @@ def paint_in_style(
         guided = any(said.positions)
         masks = torch.cat([some.background, torch.ones_like(some.background)]) if guided else None
         places = said.positions + [[]] * len(some)
-        predict: Callable[[Tensor, Tensor, Tensor], Tensor] = lambda x, t, text: unet(x, t, text).sample  # noqa: E731
+        predict = brush.painter.predict
         with ExitStack() as inside:
             inside.enter_context(regions.guiding(masks, places, size, said.values.shape[1]))
             inside.enter_context(regions.keeping())
@@ -127,8 +125,10 @@ def paint_in_style(
                 empty.expand(len(some), -1, -1), protocol.steps, protocol.guidance,
             )  # fmt: skip
         picture, mask = some.pictures.float() / 255, some.given.float() / 255
-        out.append(pasted(brush.painter.coder.decode(latents), picture, mask))
-    return torch.cat(out)
+        return pasted(brush.painter.coder.decode(latents), picture, mask)
+
+    # what looks beside the UNet's own self-attention is kept in its layers, for one batch at a time
+    return torch.cat(on_cores(painted, range(0, len(subjects), batch), cores=1 if arm.plain else None))
 
 
 def _beside(

@@ -12,7 +12,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from threading import get_ident
 from typing import Any
 
 import torch
@@ -91,9 +90,9 @@ def styling(
         total = out[:rows] + region * attend(q[:rows], known.to(q.dtype), where, heads)
         return total if len(out) == rows else torch.cat([total, out[rows:]])
 
-    thread = get_ident()
-    regions.added[thread] = added
-    try:
-        yield
-    finally:
-        del regions.added[thread]
+    with regions.entered() as state:
+        state.added = added
+        try:
+            yield
+        finally:
+            state.added = None

@@ -4,7 +4,7 @@ MODEL is the demonstration base, or one of Stable Diffusion 1.5's family as one 
 frozen. Learned are identifiers (vectors that stand in the prompt), a LoRA on cross-attention, or both: `arm` in the
 TOML file says it (`training.category_plan`). Writes RUN/identifiers.safetensors and RUN/RUN_lora.safetensors.
 
-Several processes: `accelerate launch --num_processes 2 -m training.train_category ...`; `batch` is that of all of them.
+Several processes: `accelerate launch --num_processes 2 -m training.train_category ...`; they divide a batch's `parts`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from bg_core.errors import ProductBackgroundError
 from bg_core.regions import region_of
 from bg_core.vocabulary import Category
 from bg_core.vocabulary_files import write_vocabulary
@@ -142,7 +141,7 @@ class Teacher:
         )
         scope.enter_context(guiding)
         output = painter.predict(noisy, t, context.values)
-        shares = list(self.regions.shares or ())
+        shares = list(self.regions.state.shares or ())
         error = (output - painter.diffusion.target(shown.clean, noise, t)) ** 2
         region = plan.product_weight + (1 - plan.product_weight) * shown.background[:, None]
         weight = painter.diffusion.weight(t, plan.snr_gamma, plan.weight_floor)
@@ -181,9 +180,6 @@ def teach(
 
     `about`: what the files' metadata say of the data.
     """
-    process, count = (accelerator.process_index, accelerator.num_processes) if accelerator else (0, 1)
-    if settings.batch % count:
-        raise ProductBackgroundError(f"batch is {settings.batch}, which {count} processes can't share equally.")
     torch.manual_seed(settings.seed)
     teacher = Teacher(painter, lesson, plan)
     if plan.gradient_checkpointing:
@@ -192,7 +188,7 @@ def teach(
     run = Run(out, settings, modules, rates=dict(plan.rates), accelerator=accelerator)
 
     def loss_of(generator: torch.Generator) -> dict[str, Tensor]:
-        return teacher.losses(teacher.draw(settings.batch, generator).share(process, count), run.scope)
+        return teacher.losses(teacher.draw(settings.batch // plan.parts, generator), run.scope)
 
     def write() -> None:
         run.swap_average()
@@ -214,7 +210,7 @@ def teach(
             teacher.lora.save(lora_file(out), painter.family, training)
         run.swap_average()
 
-    run.train(loss_of, write)
+    run.train(loss_of, write, plan.parts)
     run.swap_average()
     return teacher
 

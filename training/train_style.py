@@ -169,11 +169,6 @@ def teach_style(
 ) -> Path:
     """Trains to the end, or goes on from where the run in `out` stands; writes the averaged weights. `about`: what the
     file's metadata say of the data."""
-    parts, processes = int(settings.options[PARTS]), accelerator.num_processes if accelerator else 1
-    if parts % processes or settings.batch % parts:
-        raise ProductBackgroundError(
-            f"batch is {settings.batch} in {parts} parts, which {processes} processes can't share equally."
-        )
     shape, weighting, recipe = read_options(settings.options, "The style trainer's settings")
     front, of_front = front_end(painter, shape["front"], clip_vision)
     config = StyleConfig(adapter_layers(painter.unet), **of_front, **shape)
@@ -190,7 +185,7 @@ def teach_style(
     held = StyleScenes(validation, painter, config, plain, whole).of(
         validation[:HELD], torch.Generator().manual_seed(0)
     )
-    run = Run(out, settings, {"adapter": adapter}, accelerator=accelerator)
+    run, parts = Run(out, settings, {"adapter": adapter}, accelerator=accelerator), int(settings.options[PARTS])
     target = out / FILE
 
     def loss_of(generator: torch.Generator) -> dict[str, Tensor]:
