@@ -6,8 +6,10 @@ import dataclasses
 import hashlib
 import json
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -186,6 +188,23 @@ def test_identifiers_start_from_the_names_tokens(painter: Painter) -> None:
     named = texts.in_words(["a mug"], ["mug mug mug"]).values
     filled = texts.left_open(["a mug"], identifiers(torch.tensor([0])))
     torch.testing.assert_close(filled.values[:, : filled.positions[0][-1] + 1], named[:, : filled.positions[0][-1] + 1])
+
+
+def test_parts_of_a_batch_read_their_own_vectors_at_the_same_time(painter: Painter) -> None:
+    texts, generator = Texts(painter), torch.Generator().manual_seed(0)
+    vectors = [torch.randn(1, 2, 32, generator=generator) for _ in range(2)]
+    alone = [texts.with_vectors(["a mug"], one).values for one in vectors]
+    both = Barrier(2, timeout=60)
+
+    def wait(*_: object) -> None:
+        both.wait()
+
+    painter.text.get_input_embeddings().register_forward_pre_hook(wait)
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(lambda one: texts.with_vectors(["a mug"], one).values, vectors))
+    assert not torch.equal(*alone)
+    for ours, theirs in zip(together, alone, strict=True):
+        torch.testing.assert_close(ours, theirs)
 
 
 @pytest.mark.parametrize("arm", learning())

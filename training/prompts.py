@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from threading import get_ident
 from typing import TYPE_CHECKING
 
 import torch
@@ -117,8 +118,11 @@ class PromptEncoder:
         ids = torch.tensor([[0 if torch.is_tensor(token) else token for token, _ in chunk] for chunk in chunks])
         table = self.text.get_input_embeddings()
         rows = self._rows[ids].to(table.weight.device)
+        thread = get_ident()
 
         def put(module: object, inputs: object, embedded: Tensor) -> Tensor:
+            if get_ident() != thread:  # parts of a batch read at the same time
+                return embedded
             where = tuple(torch.tensor(axis, device=embedded.device) for axis in list(zip(*places, strict=True))[:2])
             return embedded.index_put(where, torch.stack([t for _, _, t in places]).to(embedded))
 
