@@ -30,13 +30,15 @@ def orthogonalised(matrix: Tensor, iterations: int = 5) -> Tensor:
     tall = matrix.shape[0] > matrix.shape[1]
     x = (matrix.T if tall else matrix) / (matrix.norm() + 1e-7)
     gram = x @ x.T
-    product = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-    for _ in range(iterations):
-        factor = b * gram + c * gram @ gram
+    product: Tensor | None = None
+    for left in reversed(range(iterations)):
+        factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
         factor.diagonal().add_(a)
-        product = factor @ product
-        gram = factor @ gram @ factor
-    x = product @ x
+        product = factor if product is None else factor @ product
+        if left:
+            gram = factor @ gram @ factor
+    if product is not None:
+        x = product @ x
     return x.T if tall else x
 
 
