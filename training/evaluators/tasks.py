@@ -209,9 +209,12 @@ def score_task(fault: str, view: Callable[[Tensor, Tensor, int], Tensor], name: 
 
 @torch.no_grad()
 def scored(net: nn.Module, pictures: Tensor, masks: Tensor, view: Callable, side: int) -> Tensor:
-    """[N] scores of uint8 pictures and their products' masks."""
-    pairs = zip(pictures.split(32), masks.split(32), strict=True)
-    return torch.cat([net(view(image.float() / 255, mask.float() / 255, side)) for image, mask in pairs])
+    """[N] scores of uint8 pictures and their products' masks: the mean of what is said of a view and of its mirror."""
+    scores = []
+    for image, mask in zip(pictures.split(32), masks.split(32), strict=True):
+        shown = view(image.float() / 255, mask.float() / 255, side)
+        scores.append((net(shown) + net(shown.flip(-1))) / 2)
+    return torch.cat(scores)
 
 
 # --- the product's whole extent ---------------------------------------------------------------------------------------
