@@ -78,12 +78,13 @@ def on_cores(
 
 def reconstruct(base: Base, pictures: Tensor, batch: int = 16) -> Tensor:
     """`pictures` uint8 through the autoencoder, uint8: the best that the base could paint."""
-    out = []
-    with torch.no_grad():
-        for image in pictures.split(batch):
-            decoded = base.autoencoder.decode(base.autoencoder.encode(image.float() / 255))
-            out.append((decoded.clamp(0, 1) * 255).round().byte())
-    return torch.cat(out)
+
+    def through(start: int) -> Tensor:
+        image = pictures[start : start + batch].float() / 255
+        decoded = base.autoencoder.decode(base.autoencoder.encode(image))
+        return (decoded.clamp(0, 1) * 255).round().byte()
+
+    return torch.cat(on_cores(through, range(0, len(pictures), batch), "through the autoencoder"))
 
 
 def _context(base: Base, captions: Sequence[str]) -> Tensor:

@@ -18,7 +18,7 @@ from bg_core.errors import ProductBackgroundError
 from bg_core.files import replacing
 
 from ..data import Record, load_masks, load_pictures, read_records
-from ..generate import pasted
+from ..generate import on_cores, pasted
 from ..render.catalog import (
     ARRANGEMENTS,
     BOUND_PROPS,
@@ -179,14 +179,14 @@ def whole_of(record: Record) -> Record:
     return Record(record.name, record.category, record.picture, whole, record.caption, record.factors)
 
 
-@torch.no_grad()
 def painted(pictures: Tensor, masks: Tensor, coder: Autoencoder, batch: int = 16) -> Tensor:
     """`pictures` uint8 through the autoencoder, their products pasted back by `masks` uint8."""
-    out = []
-    for start in range(0, len(pictures), batch):
+
+    def through(start: int) -> Tensor:
         image, mask = (t[start : start + batch].float() / 255 for t in (pictures, masks))
-        out.append(pasted(coder.decode(coder.encode(image)), image, mask))
-    return torch.cat(out)
+        return pasted(coder.decode(coder.encode(image)), image, mask)
+
+    return torch.cat(on_cores(through, range(0, len(pictures), batch), "through the autoencoder"))
 
 
 def mirrored_labels(head: str, labels: Tensor) -> Tensor:
