@@ -64,8 +64,8 @@ VALIDATION_SHARE = 10
 class Examples:
     """`pictures` and `painted` [N,3,H,W], `masks` and `wholes` [N,1,H,W], all uint8; `labels` [N] int64 a head.
 
-    `painted` is what a generator could at best deliver: the picture through the autoencoder, its product pasted back
-    (held-out pictures and a third of the others; elsewhere the picture itself). `masks` may lack a part of the
+    `painted` is what a generator could at best deliver: the picture through the autoencoder, its product pasted back.
+    `masks` may lack a part of the
     product, `wholes` never do. `negatives` names each picture's fault, or nothing.
     `places` [N,K,g,g] uint8: 255 where a box of that keepsake covers a cell.
     """
@@ -148,19 +148,16 @@ def read_examples(folders: Sequence[Path], coder: Autoencoder, cache: Path) -> E
     wholes = load_masks([whole_of(record) for record in records])
     labels = [labels_of(record) for record in records]
     seeds = [int(record.factors["seed"]) for record in records]
-    rows = [i for i, seed in enumerate(seeds) if is_held_out(seed) or seed % 3 == 0]
     about = hashlib.sha256()
     stamp_weights(about, coder)
-    stamp_records(about, [records[i] for i in rows])
+    stamp_records(about, records)
     made_of = about.hexdigest()
     if not cache.exists() or read_metadata(cache).get("made_of") != made_of:
         with replacing(cache) as temporary:
-            save_file({"painted": painted(pictures[rows], wholes[rows], coder)}, temporary, {"made_of": made_of})
-    through = pictures.clone()
-    through[rows] = load_file(cache)["painted"]
+            save_file({"painted": painted(pictures, wholes, coder)}, temporary, {"made_of": made_of})
     return Examples(
         pictures=pictures,
-        painted=through,
+        painted=load_file(cache)["painted"],
         masks=masks,
         wholes=wholes,
         labels={head: torch.tensor([row[head] for row in labels]) for head in CLASSES},
@@ -210,10 +207,10 @@ class Draw:
 
 
 def draw(examples: Examples, rows: Tensor, generator: torch.Generator) -> Draw:
-    """Augments rows of `examples`: mirrored, zoomed by up to an eighth, painted or not, lighter, noisy."""
+    """Augments rows of `examples`: mirrored, zoomed by up to an eighth, most of them painted, lighter, noisy."""
     n, size = len(rows), examples.pictures.shape[-1]
     uniform = torch.rand(6, n, generator=generator)
-    raw = torch.where((uniform[0] < 0.5).view(-1, 1, 1, 1), examples.pictures[rows], examples.painted[rows])
+    raw = torch.where((uniform[0] < 0.25).view(-1, 1, 1, 1), examples.pictures[rows], examples.painted[rows])
     stack = torch.cat([raw, examples.masks[rows], examples.wholes[rows]], dim=1).float() / 255
     flip = uniform[1] < 0.5
     zoom = 1 - 0.125 * uniform[2]

@@ -31,11 +31,16 @@ def whole_view(pictures: Tensor, masks: Tensor, side: int) -> Tensor:
     return torch.cat([scaled(pictures, side), scaled(masks, side)], dim=1)
 
 
-def foot_view(pictures: Tensor, masks: Tensor, side: int) -> Tensor:
-    """A square about the product's foot, nine tenths of its longer side wide, and the mask there."""
+def foot_view(pictures: Tensor, masks: Tensor, side: int, moved: Tensor | None = None) -> Tensor:
+    """A square about the product's foot, nine tenths of its longer side wide, and the mask there.
+
+    `moved` [3,B]: by how much a square is larger, and moved to the right and down, as shares of it.
+    """
+    larger, across, down = (0.0, 0.0, 0.0) if moved is None else moved
     left, top, right, bottom = boxes(masks).T
     extent = torch.maximum(right - left, bottom - top).clamp(min=0.1) * 0.9
-    centre_x, centre_y = (left + right) / 2, bottom - 0.1 * extent
+    centre_x, centre_y = (left + right) / 2 + across * extent, bottom + (down - 0.1) * extent
+    extent = extent * (1 + larger)
     grid = torch.zeros(len(pictures), 2, 3)
     grid[:, 0, 0] = grid[:, 1, 1] = extent
     grid[:, 0, 2], grid[:, 1, 2] = 2 * centre_x - 1, 2 * centre_y - 1
