@@ -15,7 +15,7 @@ from training.evaluators.examples import CLASSES, KEEPSAKES, UNKNOWN, draw, mirr
 from training.evaluators.frozen import load_evaluators
 from training.evaluators.networks import build
 from training.evaluators.tasks import TASKS, damaged, foreign, keepsakes_figures, scene_figures
-from training.evaluators.views import GREY, boxes, foot_view, scene_view, whole_view
+from training.evaluators.views import GREY, boxes, foot_view, foot_views, scene_view, whole_view
 from training.muon import Muon
 from training.protocol import PROTOCOL, read_protocol
 from training.render.categories import CATEGORIES
@@ -104,6 +104,10 @@ def test_the_product_can_not_be_seen_and_the_hole_has_not_its_shape():
     assert torch.equal(view[0, 3], view[1, 3])  # the same hole, whichever of both products stands in it
     assert (view[0, :3, 20:50, 25:35] == GREY).all() and (view[0, :3, :, 60:] != GREY).any()
     assert whole_view(pictures, masks, 32).shape == foot_view(pictures, masks, 32).shape == (2, 4, 32, 32)
+    looks = foot_views(pictures, masks, 32)
+    assert torch.equal(looks[2], foot_view(pictures, masks, 32))
+    covered = [float(look[:, 3].mean()) for look in looks]
+    assert covered == sorted(covered, reverse=True) and covered[0] > covered[-1], "wider and wider"
     foot = foot_view(pictures, masks, 32)[:, 3]
     assert (foot[:, 8] > 0.5).any(1).all() and (foot[:, -4:] == 0).all()  # the product above, its ground below
 

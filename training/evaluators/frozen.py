@@ -17,7 +17,7 @@ from ..metrics.decisions import extension
 from ..protocol import PROTOCOL, read_protocol
 from .networks import build
 from .tasks import TASKS, answers, found, scored, surely
-from .views import foot_view, whole_view
+from .views import foot_views, whole_views
 
 KIND = "evaluator"
 FOLDER = Path(__file__).parent / "weights"
@@ -66,11 +66,11 @@ class Evaluator:
 
     def contact(self, pictures: Tensor, masks: Tensor) -> Tensor:
         """[N], high where the product stands on its ground."""
-        return scored(self.nets["contact"], pictures, masks, foot_view, self.sides["contact"])
+        return scored(self.nets["contact"], pictures, masks, foot_views, self.sides["contact"])
 
     def twin(self, pictures: Tensor, masks: Tensor) -> Tensor:
         """[N], high where a second product stands in the background."""
-        return scored(self.nets["twin"], pictures, masks, whole_view, self.sides["twin"])
+        return scored(self.nets["twin"], pictures, masks, whole_views, self.sides["twin"])
 
     def extension(self, pictures: Tensor, masks: Tensor) -> Tensor:
         """[N], the share by which the product outgrew its mask."""

@@ -14,7 +14,10 @@ from bg_core.covering import covering
 from ..metrics.decisions import extension, hits, retrieved, threshold_between
 from ..render.categories import CATEGORIES
 from .examples import CLASSES, GRID, KEEPSAKES, UNKNOWN, Examples, draw
-from .views import DILATION, foot_view, scene_view, whole_view
+from .views import DILATION, foot_view, foot_views, scene_view, whole_view, whole_views
+
+Views = Callable[[Tensor, Tensor, int], list[Tensor]]
+"""(pictures, masks, side) -> what a scorer is shown of them."""
 
 Loss = Callable[[nn.Module, Examples, int, int, torch.Generator], dict[str, Tensor]]
 """(network, examples, batch, side, generator) -> named losses, one of them `loss`."""
@@ -186,7 +189,7 @@ def shaken_foot_view(pictures: Tensor, masks: Tensor, side: int, generator: torc
 
 def score_task(
     fault: str,
-    view: Callable[[Tensor, Tensor, int], Tensor],
+    views: Views,
     name: str,
     faulty: bool,
     learned: Callable[[Tensor, Tensor, int, torch.Generator], Tensor],
@@ -214,7 +217,7 @@ def score_task(
     def figures(net: nn.Module, examples: Examples, side: int) -> dict[str, float]:
         high, low = ("", fault) if not faulty else (fault, "")
         scores = {
-            kind: scored(net, examples.painted[rows], examples.wholes[rows], view, side)
+            kind: scored(net, examples.painted[rows], examples.wholes[rows], views, side)
             for kind, rows in ((kind, rows_of_half(examples, kind)) for kind in ("", fault))
         }
         positive, negative = scores[high], scores[low]
@@ -225,12 +228,12 @@ def score_task(
 
 
 @torch.no_grad()
-def scored(net: nn.Module, pictures: Tensor, masks: Tensor, view: Callable, side: int) -> Tensor:
-    """[N] scores of uint8 pictures and their products' masks: the mean of what is said of a view and of its mirror."""
+def scored(net: nn.Module, pictures: Tensor, masks: Tensor, views: Views, side: int) -> Tensor:
+    """[N] scores of uint8 pictures and their products' masks: the mean over views and their mirrors."""
     scores = []
     for image, mask in zip(pictures.split(32), masks.split(32), strict=True):
-        shown = view(image.float() / 255, mask.float() / 255, side)
-        scores.append((net(shown) + net(shown.flip(-1))) / 2)
+        shown = views(image.float() / 255, mask.float() / 255, side)
+        scores.append(torch.stack([net(seen) for view in shown for seen in (view, view.flip(-1))]).mean(0))
     return torch.cat(scores)
 
 
@@ -295,7 +298,7 @@ def segment_figures(net: nn.Module, examples: Examples, side: int) -> dict[str, 
 TASKS: Mapping[str, Task] = {
     "scene": Task(scene_loss, scene_figures),
     "segment": Task(segment_loss, segment_figures),
-    "contact": score_task("lifted", foot_view, "contact", False, shaken_foot_view),
-    "twin": score_task("doubled", whole_view, "twin", True, lambda p, m, side, _: whole_view(p, m, side)),
+    "contact": score_task("lifted", foot_views, "contact", False, shaken_foot_view),
+    "twin": score_task("doubled", whole_views, "twin", True, lambda p, m, side, _: whole_view(p, m, side)),
     "keepsakes": Task(keepsakes_loss, keepsakes_figures),
 }

@@ -49,6 +49,19 @@ def foot_view(pictures: Tensor, masks: Tensor, side: int, moved: Tensor | None =
     return F.grid_sample(both, places, padding_mode="border", align_corners=False)
 
 
+def foot_views(pictures: Tensor, masks: Tensor, side: int) -> list[Tensor]:
+    """`foot_view` five times, from a fifth narrower to a fifth wider: their mean is surer than any of them."""
+    still = torch.zeros(2, len(pictures))
+    return [
+        foot_view(pictures, masks, side, torch.cat([torch.full((1, len(pictures)), larger), still]))
+        for larger in (-0.2, -0.1, 0.0, 0.1, 0.2)
+    ]
+
+
+def whole_views(pictures: Tensor, masks: Tensor, side: int) -> list[Tensor]:
+    return [whole_view(pictures, masks, side)]
+
+
 def scaled(pictures: Tensor, side: int) -> Tensor:
     if pictures.shape[-1] == side:
         return pictures
