@@ -8,7 +8,6 @@ import pytest
 import torch
 from PIL import Image
 
-from bg_core.autoencoder import Autoencoder
 from bg_core.errors import ProductBackgroundError
 from training import evaluate, freeze_evaluators, train_evaluators
 from training.evaluators.examples import CLASSES, KEEPSAKES, UNKNOWN, draw, mirrored_labels, read_examples
@@ -16,6 +15,8 @@ from training.evaluators.frozen import load_evaluators
 from training.evaluators.networks import build
 from training.evaluators.tasks import TASKS, damaged, foreign, keepsakes_figures, scene_figures
 from training.evaluators.views import GREY, boxes, foot_view, foot_views, scene_view, whole_view
+from training.export import load_autoencoder
+from training.export_run import BUNDLED
 from training.muon import Muon
 from training.protocol import PROTOCOL, read_protocol
 from training.render.categories import CATEGORIES
@@ -120,7 +121,7 @@ def test_mirroring_turns_the_labels_that_have_sides():
 
 def test_examples_keep_a_seed_together_and_know_what_a_picture_does_not_tell(studio: Path, tmp_path: Path):
     folders = train_evaluators.data_sets(studio)
-    examples = read_examples(folders, Autoencoder(), tmp_path / "painted.safetensors")
+    examples = read_examples(folders, load_autoencoder(BUNDLED), tmp_path / "painted.safetensors")
     training, held = examples.split()
     assert len(training) + len(held) == 120 and not set(training.seeds) & set(held.seeds)
     assert int((examples.labels["category"] != UNKNOWN).sum()) == 24  # the bound half alone
@@ -131,7 +132,7 @@ def test_examples_keep_a_seed_together_and_know_what_a_picture_does_not_tell(stu
     facts = studio / "generic" / "factors" / "generic_0000000.json"
     facts.write_text(facts.read_text().replace('"surface": "', '"surface": "un'))
     with pytest.raises(ProductBackgroundError, match=r"a factor surface, one of"):
-        read_examples(folders, Autoencoder(), tmp_path / "painted.safetensors")
+        read_examples(folders, load_autoencoder(BUNDLED), tmp_path / "painted.safetensors")
 
 
 def test_a_damaged_mask_is_a_part_of_the_whole():
@@ -146,7 +147,7 @@ def test_a_scene_network_learns_a_surface_but_no_category_from_generic_scenes(tm
     """The category of a generic scene must stay at chance, or the network has seen the product."""
     root = render(tmp_path / "generic", 60)
     torch.manual_seed(0)
-    examples = read_examples([root], Autoencoder(), tmp_path / "painted.safetensors")
+    examples = read_examples([root], load_autoencoder(BUNDLED), tmp_path / "painted.safetensors")
     heads = {head: len(classes) for head, classes in CLASSES.items()}
     net = build({"task": "scene", "architecture": "residual", "side": 32, "widths": [16, 24, 32], "heads": heads})
     optimizer = Muon(net.parameters(), lr=5e-3)
@@ -167,7 +168,7 @@ def test_keepsakes_are_told_apart_within_a_category(tmp_path: Path):
     """There or not, in scenes of the same category: knowing which category may have one is worth nothing."""
     folders = [render(tmp_path / "bound", 64, "bound"), render(tmp_path / "generic", 16)]
     torch.manual_seed(0)
-    examples = read_examples(folders, Autoencoder(), tmp_path / "painted.safetensors")
+    examples = read_examples(folders, load_autoencoder(BUNDLED), tmp_path / "painted.safetensors")
     shape = {"architecture": "residual", "widths": [16, 24, 32], "kinds": len(KEEPSAKES)}
     net = build({"task": "keepsakes", "side": 32, **shape})
     optimizer = Muon(net.parameters(), lr=5e-3)
@@ -184,14 +185,13 @@ def test_trained_frozen_loaded_and_the_suite_measures_with_them(
     studio: Path, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     runs, folder, protocol = tmp_path / "runs", tmp_path / "weights", tmp_path / "protocol.toml"
-    monkeypatch.setattr(train_evaluators, "load_autoencoder", lambda _: Autoencoder())
-    arguments = ["--data", str(studio), "--autoencoder", "-", "--out", str(runs), "--config", str(config)]
+    arguments = ["--data", str(studio), "--out", str(runs), "--config", str(config)]
     train_evaluators.main(arguments)
     train_evaluators.main(arguments)  # finished runs are left as they are
     protocol.write_text(PROTOCOL.read_text())
     head = protocol.read_text().partition("# Below:")[0]
     cache = runs / "painted.safetensors"
-    _, held = read_examples(train_evaluators.data_sets(studio), Autoencoder(), cache).split()
+    _, held = read_examples(train_evaluators.data_sets(studio), load_autoencoder(BUNDLED), cache).split()
     for _ in range(2):  # freezing again replaces the entries
         freeze_evaluators.freeze_all(runs, held, config, "studio", folder, protocol)
     assert (
