@@ -326,11 +326,7 @@ def test_stable_diffusion_at_full_size_with_random_weights(
     from tests.host import attention_lab as lab
 
     base = random_checkpoint(tmp_path / "sd15.safetensors")
-    settings = tmp_path / "run.toml"
-    text = STEPS.format(steps=2).replace("[32]", "[64]").replace("batch = 4", "batch = 2")
-    settings.write_text(text)
-    names = {"base": base, "data": data, "out": tmp_path / "run", "config": settings}
-    train_style.main([word for name, value in names.items() for word in (f"--{name}", str(value))])
+    train(base, data, tmp_path / "run", STEPS.format(steps=2).replace("[32]", "[64]").replace("batch = 4", "batch = 2"))
     model, clip, vae, _ = comfy.sd.load_checkpoint_guess_config(str(base), output_vae=True, output_clip=True)
     weights = style_weights(str(tmp_path / "run" / "style.safetensors"))
     assert weights.base == "sd15" and weights.adapter.config.latent_scale == pytest.approx(0.18215)
@@ -342,15 +338,14 @@ def test_stable_diffusion_at_full_size_with_random_weights(
 
 
 def test_the_baseline_with_one_reader_learns_and_is_no_style_file(tiny_base: Path, data: Path, tmp_path: Path) -> None:
-    settings = tmp_path / "mixed.toml"
-    settings.write_text(STEPS.format(steps=2).replace('form = "groups"', 'form = "mixed"'))
-    names = {"data": data, "out": tmp_path / "mixed", "base": tiny_base, "config": settings}
-    train_style.main([word for name, value in names.items() for word in (f"--{name}", str(value))])
+    settings = STEPS.format(steps=2)
+    train(tiny_base, data, tmp_path / "mixed", settings.replace('form = "groups"', 'form = "mixed"'))
     file = tmp_path / "mixed" / "style.safetensors"
     header, adapter = load_mixed(file)
     assert header.training["steps"] == 2 and any(bool(layer.to_v.weight.any()) for layer in adapter.layers.values())
     with pytest.raises(ProductBackgroundError, match=r"holds 'style_mixed' weights"):
         load_style(file)
-    settings.write_text(STEPS.format(steps=2).replace('form = "groups"', 'form = "both"'))
     with pytest.raises(ProductBackgroundError, match=r"no form 'both'; accepted are groups, mixed"):
-        train_style.main([word for name, value in names.items() for word in (f"--{name}", str(value))])
+        train(tiny_base, data, tmp_path / "mixed", settings.replace('form = "groups"', 'form = "both"'))
+    with pytest.raises(ProductBackgroundError, match="precision is 'half', accepted are"):
+        train(tiny_base, data, tmp_path / "mixed", settings.replace("[options]", '[options]\nprecision = "half"'))

@@ -1,4 +1,4 @@
-"""`python -m training.freeze_evaluators --data DIR --autoencoder RUN --runs RUNS`: finished evaluators become files.
+"""`python -m training.freeze_evaluators --data DIR --runs RUNS`: finished evaluators become files.
 
 Writes half-precision weights to `training/evaluators/weights` and their hashes, thresholds and held-out figures to
 `training/protocol.toml`. Thresholds lie where as many sound pictures fail as faulty ones pass, on held-out renders.

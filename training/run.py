@@ -86,7 +86,8 @@ class Run:
     ) -> None:
         self.folder, self.settings = folder, settings
         self.accelerator = accelerator if accelerator is not None and accelerator.num_processes > 1 else None
-        self.writes = self.accelerator is None or self.accelerator.is_main_process
+        self.process, self.processes = (accelerator.process_index, accelerator.num_processes) if accelerator else (0, 1)
+        self.writes = self.process == 0
         self.step = 0
         self._scopes = threading.local()
         self.parameters = {f"{m}.{n}": p for m, module in modules.items() for n, p in module.named_parameters()}
@@ -132,11 +133,10 @@ class Run:
         much faster than sharing every single operation, where all threads wait for the slowest. Several processes
         divide the parts between them.
         """
-        processes = 1 if self.accelerator is None else self.accelerator.num_processes
-        if parts % processes or self.settings.batch % parts:
+        if parts % self.processes or self.settings.batch % parts:
             raise ProductBackgroundError(
-                f"batch is {self.settings.batch} in {parts} parts, which {processes} processes can't share equally. "
-                "Expected parts to be a multiple of the processes, and batch one of the parts."
+                f"batch is {self.settings.batch} in {parts} parts, which {self.processes} processes can't share "
+                "equally. Expected parts to be a multiple of the processes, and batch one of the parts."
             )
         from torch.utils.tensorboard import SummaryWriter
 
@@ -188,9 +188,7 @@ class Run:
                 losses = loss_of(self.generator(part))
                 return losses, torch.autograd.grad(losses["loss"], parameters, allow_unused=True)
 
-        mine = range(parts)
-        if self.accelerator is not None:
-            mine = mine[self.accelerator.process_index :: self.accelerator.num_processes]
+        mine = range(self.process, parts, self.processes)
         if len(mine) == 1:
             results = [work(mine[0])]
         else:

@@ -1,4 +1,4 @@
-"""`python -m training.train_evaluators --data DIR --autoencoder RUN --out RUNS`: trains both evaluators.
+"""`python -m training.train_evaluators --data DIR --out RUNS`: trains both evaluators.
 
 DIR holds the data sets of the studio's `evaluator` splits, each in a folder of its own. Networks are trained one after
 the other, each in `RUNS/EVALUATOR/TASK`; an interrupted run goes on where it stopped. `freeze_evaluators` comes next.

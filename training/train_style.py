@@ -143,7 +143,7 @@ def shuffled(draw: StyleDraw, order: Sequence[int]) -> StyleDraw:
     return StyleDraw(**{**vars(draw), "views": type(draw.views)(**views)})
 
 
-def read_options(options: Mapping[str, Any], where: str) -> tuple[dict[str, Any], dict[str, Any], Recipe]:
+def read_options(options: dict[str, Any], where: str) -> tuple[dict[str, Any], dict[str, Any], Recipe]:
     """The adapter's shape, the loss's weighting and the recipe."""
     recipe = options.get("recipe", {})
     needed = {*SHAPE, *WEIGHTING, PARTS, FORM, "recipe"}
@@ -153,7 +153,7 @@ def read_options(options: Mapping[str, Any], where: str) -> tuple[dict[str, Any]
         raise ProductBackgroundError(f"{where}: unknown options {unknown}, missing {missing}.")
     if options[FORM] not in FORMS:
         raise ProductBackgroundError(f"{where}: there is no form {options[FORM]!r}; accepted are {', '.join(FORMS)}.")
-    if (precision := options.get("precision", DEFAULTS["precision"])) not in PRECISIONS:
+    if (precision := (DEFAULTS | options)["precision"]) not in PRECISIONS:
         raise ProductBackgroundError(f"{where}: precision is {precision!r}, accepted are {' and '.join(PRECISIONS)}.")
     return {k: options[k] for k in SHAPE}, {k: options[k] for k in WEIGHTING}, Recipe(**recipe)
 
@@ -164,18 +164,20 @@ def teach_style(
     settings: Settings,
     out: Path,
     about: dict[str, Any],
+    accelerator: Accelerator,
     clip_vision: Path | None = None,
-    accelerator: Accelerator | None = None,
 ) -> Path:
     """Trains to the end, or goes on from where the run in `out` stands; writes the averaged weights. `about`: what the
     file's metadata say of the data."""
-    shape, weighting, recipe = read_options(settings.options, "The style trainer's settings")
+    options = DEFAULTS | dict(settings.options)
+    shape, weighting, recipe = read_options(options, "The style trainer's settings")
+    painter.place(accelerator.device, options["precision"])
     front, of_front = front_end(painter, shape["front"], clip_vision)
     config = StyleConfig(adapter_layers(painter.unet), **of_front, **shape)
-    if settings.options.get("gradient_checkpointing", DEFAULTS["gradient_checkpointing"]):
+    if options["gradient_checkpointing"]:
         painter.enable_gradient_checkpointing()
     torch.manual_seed(settings.seed)
-    make, save = FORMS[settings.options[FORM]]
+    make, save = FORMS[options[FORM]]
     adapter = make(config).to(next(painter.unet.parameters()).device)
     teacher = StyleTeacher(painter, adapter, front, weighting)
     training, validation = split(records)
@@ -185,7 +187,7 @@ def teach_style(
     held = StyleScenes(validation, painter, config, plain, whole).of(
         validation[:HELD], torch.Generator().manual_seed(0)
     )
-    run, parts = Run(out, settings, {"adapter": adapter}, accelerator=accelerator), int(settings.options[PARTS])
+    run, parts = Run(out, settings, {"adapter": adapter}, accelerator=accelerator), int(options[PARTS])
     target = out / FILE
 
     def loss_of(generator: torch.Generator) -> dict[str, Tensor]:
@@ -249,8 +251,7 @@ def main(arguments: list[str] | None = None) -> None:
     records = [record for record in read_records(options.data) if not record.factors.get("negative")]
     about = {"data": options.data.name, "pictures": len(records), "model": options.base.name}
     painter = load_painter(options.base)
-    painter.place(accelerator.device, settings.options.get("precision", DEFAULTS["precision"]))
-    file = teach_style(painter, records, settings, options.out, about, options.clip_vision, accelerator)
+    file = teach_style(painter, records, settings, options.out, about, accelerator, options.clip_vision)
     if accelerator.is_main_process:
         print(f"{file}: {file.stat().st_size / 1e6:.2f} MB")
     accelerator.end_training()

@@ -65,8 +65,7 @@ class Examples:
     """`pictures` and `painted` [N,3,H,W], `masks` and `wholes` [N,1,H,W], all uint8; `labels` [N] int64 a head.
 
     `painted` is what a generator could at best deliver: the picture through the autoencoder, its product pasted back.
-    `masks` may lack a part of the
-    product, `wholes` never do. `negatives` names each picture's fault, or nothing.
+    `masks` may lack a part of the product, `wholes` never do. `negatives` names each picture's fault, or nothing.
     `places` [N,K,g,g] uint8: 255 where a box of that keepsake covers a cell.
     """
 

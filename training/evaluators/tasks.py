@@ -14,7 +14,7 @@ from bg_core.covering import covering
 from ..metrics.decisions import extension, hits, retrieved, threshold_between
 from ..render.categories import CATEGORIES
 from .examples import CLASSES, GRID, KEEPSAKES, UNKNOWN, Examples, draw
-from .views import DILATION, foot_view, foot_views, scene_view, whole_view, whole_views
+from .views import DILATION, foot_views, scene_view, shaken_foot_view, whole_view, whole_views
 
 Views = Callable[[Tensor, Tensor, int], list[Tensor]]
 """(pictures, masks, side) -> what a scorer is shown of them."""
@@ -181,12 +181,6 @@ def keepsakes_figures(net: nn.Module, examples: Examples, side: int) -> dict[str
 # --- one number a picture: contact, twins -----------------------------------------------------------------------------
 
 
-def shaken_foot_view(pictures: Tensor, masks: Tensor, side: int, generator: torch.Generator) -> Tensor:
-    """`foot_view` up to a quarter narrower or wider, and aside: else the same few crops come again and again."""
-    shares = torch.rand(3, len(pictures), generator=generator) * 2 - 1
-    return foot_view(pictures, masks, side, shares * torch.tensor([[0.25], [0.12], [0.08]]))
-
-
 def score_task(
     fault: str,
     views: Views,
@@ -210,7 +204,7 @@ def score_task(
         target = torch.cat([torch.full((len(sound),), float(not faulty)), torch.full((len(bad),), float(faulty))])
         tint = 0.8 + 0.4 * torch.rand(len(target), 3, 1, 1, generator=generator)
         curve = torch.exp(0.6 * (torch.rand(len(target), 1, 1, 1, generator=generator) - 0.5))
-        tinted = ((both.pictures * tint).clamp(max=1)) ** curve
+        tinted = (both.pictures * tint).clamp(max=1) ** curve
         logits = net(learned(tinted, both.masks, side, generator))
         return {"loss": F.binary_cross_entropy_with_logits(logits, target)}
 

@@ -5,6 +5,8 @@ Pictures [B,3,H,W] and masks [B,1,H,W] in [0,1], H = W; what comes back is [B,4,
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -31,12 +33,12 @@ def whole_view(pictures: Tensor, masks: Tensor, side: int) -> Tensor:
     return torch.cat([scaled(pictures, side), scaled(masks, side)], dim=1)
 
 
-def foot_view(pictures: Tensor, masks: Tensor, side: int, moved: Tensor | None = None) -> Tensor:
+def foot_view(pictures: Tensor, masks: Tensor, side: int, moved: Iterable[Tensor | float] = (0.0, 0.0, 0.0)) -> Tensor:
     """A square about the product's foot, nine tenths of its longer side wide, and the mask there.
 
-    `moved` [3,B]: by how much a square is larger, and moved to the right and down, as shares of it.
+    `moved`: by how much a square is larger, and moved to the right and down, as shares of it; [B] each, or one for all.
     """
-    larger, across, down = (0.0, 0.0, 0.0) if moved is None else moved
+    larger, across, down = moved
     left, top, right, bottom = boxes(masks).T
     extent = torch.maximum(right - left, bottom - top).clamp(min=0.1) * 0.9
     centre_x, centre_y = (left + right) / 2 + across * extent, bottom + (down - 0.1) * extent
@@ -51,11 +53,13 @@ def foot_view(pictures: Tensor, masks: Tensor, side: int, moved: Tensor | None =
 
 def foot_views(pictures: Tensor, masks: Tensor, side: int) -> list[Tensor]:
     """`foot_view` five times, from a fifth narrower to a fifth wider: their mean is surer than any of them."""
-    still = torch.zeros(2, len(pictures))
-    return [
-        foot_view(pictures, masks, side, torch.cat([torch.full((1, len(pictures)), larger), still]))
-        for larger in (-0.2, -0.1, 0.0, 0.1, 0.2)
-    ]
+    return [foot_view(pictures, masks, side, (larger, 0.0, 0.0)) for larger in (-0.2, -0.1, 0.0, 0.1, 0.2)]
+
+
+def shaken_foot_view(pictures: Tensor, masks: Tensor, side: int, generator: torch.Generator) -> Tensor:
+    """`foot_view` up to a quarter narrower or wider, and aside: else the same few crops come again and again."""
+    shares = torch.rand(3, len(pictures), generator=generator) * 2 - 1
+    return foot_view(pictures, masks, side, shares * torch.tensor([[0.25], [0.12], [0.08]]))
 
 
 def whole_views(pictures: Tensor, masks: Tensor, side: int) -> list[Tensor]:
