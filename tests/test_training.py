@@ -7,12 +7,15 @@ import torch
 from safetensors.torch import load_file
 
 from bg_core.autoencoder import Autoencoder, narrowed, widened
+from bg_core.errors import ProductBackgroundError
 from training import train_base, train_vae
-from training.export import load_base
+from training.export import load_base, new_base, save_base
 from training.export_run import export_run
 from training.linear_pair import fit_pair, write
 from training.muon import NEWTON_SCHULZ, Muon, orthogonalised
 from training.pca import fit
+from training.stamps import sha256
+from training.text import Vocabulary
 
 
 def some_pictures() -> torch.Tensor:
@@ -98,7 +101,7 @@ VAE = (
 BASE = (
     "parts = 2\nsmall = 32\nsmall_views = 2\nlarge = 64\nlarge_views = 1\nlarge_share = 0.5\n"
     "drop_caption = 0.1\ndrop_words = 0.03\nproduct_weight = 0.3\n"
-    "snr_gamma = 5.0\nweight_floor = 0.2\n"
+    "rim = 1\nrim_weight = 2.0\nsnr_gamma = 5.0\nweight_floor = 0.2\n"
 )
 
 
@@ -157,3 +160,31 @@ def test_vae_then_base_then_one_checkpoint(data: Path, tmp_path: Path):
     trained = load_file(base / "latest.safetensors")["average.unet.conv_in.weight"]
     assert torch.allclose(loaded.unet.conv_in.weight, trained, atol=1e-3)
     assert target.stat().st_size < 45e6
+
+    # trained further from there, at a rate too low to change anything
+    still = toml(tmp_path / "s.toml", 1, BASE)
+    still.write_text(still.read_text().replace("1e-3", "1e-9"))
+    further = tmp_path / "further"
+    paths = ["--data", str(data), "--autoencoder", str(target), "--start", str(target), "--out", str(further)]
+    train_base.main([*paths, "--config", str(still)])
+    continued = load_file(further / "latest.safetensors")["average.unet.conv_in.weight"]
+    assert torch.allclose(loaded.unet.conv_in.weight, continued, atol=1e-6)
+    again = export_run(further, target, data, tmp_path / "again.safetensors")
+    assert load_base(again)[1].training["settings"]["options"]["start_sha256"] == sha256(target)
+
+
+def test_a_base_of_other_words_is_not_trained_further(tmp_path: Path):
+    other = Vocabulary.from_captions(["a bottle on oak"])
+    start = save_base(tmp_path / "other.safetensors", new_base(other), {})
+    with pytest.raises(ProductBackgroundError, match=f"{len(other)} rows"):
+        train_base.begun(start, train_base.vocabulary())
+
+
+def test_errors_weigh_more_around_the_product_and_less_on_it():
+    mask = torch.ones(1, 1, 7, 7)
+    mask[..., 3, 3] = 0
+    weight = train_base.regions(mask, product_weight=0.3, rim=1, rim_weight=2.0)[0, 0]
+    assert weight[3, 3] == pytest.approx(0.3)
+    around = [weight[y, x] for y in (2, 3, 4) for x in (2, 3, 4) if (y, x) != (3, 3)]
+    assert all(value == 2 for value in around)
+    assert weight.sum() == pytest.approx(0.3 + 8 * 2 + 40)

@@ -33,11 +33,12 @@ from .category_paint import check_paintable
 from .category_plan import Scenes
 from .category_scenes import select
 from .category_table import report
-from .evaluators.frozen import load_evaluators, sha256
+from .evaluators.frozen import load_evaluators
 from .export_run import BUNDLED
 from .latents import kept_latents
 from .painters import load_painter
 from .protocol import PROTOCOL, read_protocol
+from .stamps import sha256
 from .train_category import Lesson, teach
 
 

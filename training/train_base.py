@@ -1,33 +1,43 @@
 """`python -m training.train_base --data DIR --autoencoder RUN --out RUN`: trains the demonstration base.
 
 Text encoder and UNet learn together, from random weights, to paint what surrounds a masked product: v-prediction with
-zero terminal SNR on the autoencoder's latents, most steps on small pictures, the last part on full ones.
+zero terminal SNR on the autoencoder's latents, first on small pictures, the last part on full ones. `--start BASE` goes
+on from the weights of an exported base.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from itertools import product
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torchvision.utils import save_image
 
 from bg_core.base import inpainting_input
+from bg_core.errors import ProductBackgroundError
 from bg_core.files import replacing
 
 from .base_batch import Batch, Batches
 from .data import read_records, split
 from .diffusion import demonstration_diffusion
-from .export import load_autoencoder, new_text_encoder, new_unet
+from .export import load_autoencoder, load_base, new_text_encoder, new_unet
 from .latents import kept_latents
 from .muon import Muon
 from .render.catalog import LIGHTS, PALETTE, PROPS, SURFACES, WALLS
 from .render.categories import CATEGORIES
 from .run import Run, Settings
 from .sampling import ddim
+from .stamps import sha256
 from .text import Vocabulary
+
+if TYPE_CHECKING:
+    from diffusers import UNet2DConditionModel
+    from transformers import CLIPTextModel
 
 CONFIG = Path(__file__).parent / "configs" / "base.toml"
 SHEET = 16  # pictures on a sample sheet
@@ -42,15 +52,39 @@ def vocabulary() -> Vocabulary:
     return Vocabulary.from_captions([*said, "product photo of a, an on in front of with and left right"])
 
 
+def begun(start: Path, words: Vocabulary) -> tuple[UNet2DConditionModel, CLIPTextModel]:
+    """UNet and text encoder of the exported base `start`, which has to know exactly `words`."""
+    base, _ = load_base(start)
+    if base.vocabulary.host_ids != words.host_ids:
+        raise ProductBackgroundError(
+            f"{start}: expected the vocabulary of today's recipe, {len(words)} rows, got {len(base.vocabulary)} rows"
+            f"{'' if len(words) != len(base.vocabulary) else ' of other words'}. Train from random weights instead."
+        )
+    return base.unet.train(), base.text.train()
+
+
+def regions(mask: Tensor, product_weight: float, rim: int, rim_weight: float) -> Tensor:
+    """Weight of each latent cell's error, for `mask` [B,1,h,w] (1 = repaint): `product_weight` on the product,
+    `rim_weight` up to `rim` cells around it, 1 elsewhere."""
+    near = F.max_pool2d(1 - mask, 2 * rim + 1, stride=1, padding=rim)
+    return torch.where(mask > 0.5, 1 + (rim_weight - 1) * near, product_weight)
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m training.train_base", description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--autoencoder", type=Path, required=True, help="run folder of training.train_vae")
+    parser.add_argument(
+        "--autoencoder", type=Path, required=True, help="run of training.train_vae, or an exported base"
+    )
     parser.add_argument("--out", type=Path, required=True, help="run folder; an interrupted run goes on from there")
+    parser.add_argument("--start", type=Path, help="exported base whose weights are trained further, not random ones")
     parser.add_argument("--latents", type=Path, help="folder where latents are kept; by default beside the run folder")
     parser.add_argument("--config", type=Path, default=CONFIG)
     options = parser.parse_args(arguments)
     settings = Settings.read(options.config)
+    if options.start:
+        begun_from = {"start": options.start.name, "start_sha256": sha256(options.start)}
+        settings = dataclasses.replace(settings, options={**settings.options, **begun_from})
     own = settings.options
 
     training, validation = split(read_records(options.data))
@@ -66,7 +100,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     words = vocabulary()
     torch.manual_seed(settings.seed)
-    unet, text = new_unet(), new_text_encoder(words)
+    unet, text = begun(options.start, words) if options.start else (new_unet(), new_text_encoder(words))
     unet.to(memory_format=torch.channels_last)
     run = Run(options.out, settings, {"unet": unet, "text": text}, Muon)
     diffusion = demonstration_diffusion()
@@ -88,7 +122,7 @@ def main(arguments: list[str] | None = None) -> None:
         t = diffusion.times(len(batch.clean), generator)
         noise = torch.randn(batch.clean.shape, generator=generator)
         error = predict(batch, t, noise, context(batch.captions, generator))
-        region = own["product_weight"] + (1 - own["product_weight"]) * batch.mask
+        region = regions(batch.mask, own["product_weight"], own["rim"], own["rim_weight"])
         weight = diffusion.weight(t, own["snr_gamma"], own["weight_floor"])
         return {"loss": ((error * region).mean((1, 2, 3)) * weight).mean(), "v_error": error.mean().detach()}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,16 +14,13 @@ from bg_core.errors import ProductBackgroundError
 
 from ..metrics.decisions import extension
 from ..protocol import PROTOCOL, read_protocol
+from ..stamps import sha256
 from .networks import build
 from .tasks import TASKS, answers, found, scored, surely
 from .views import foot_views, whole_views
 
 KIND = "evaluator"
 FOLDER = Path(__file__).parent / "weights"
-
-
-def sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def freeze(net: nn.Module, file: Path, config: Mapping[str, Any], training: Mapping[str, Any]) -> str:
