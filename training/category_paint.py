@@ -20,7 +20,7 @@ from .diffusion import demonstration_diffusion
 from .generate import noise_of, on_cores, pasted
 from .painters import Painter
 from .protocol import Protocol
-from .sampling import ddim
+from .sampling import euler_ancestral
 from .vocabulary import studio_category
 
 
@@ -154,7 +154,7 @@ def paint(
             ),
             regions.keeping(),
         ):
-            latents = ddim(
+            latents = euler_ancestral(
                 painter.predict,
                 noise_of(range(start, start + len(some)), some.masked.shape[1:], protocol.seed),
                 some.where,

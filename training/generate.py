@@ -14,7 +14,7 @@ from bg_core.composite import composite_product
 
 from .export import Base
 from .protocol import Protocol
-from .sampling import ddim
+from .sampling import Noise, euler_ancestral
 
 
 def pasted(background: Tensor, pictures: Tensor, masks: Tensor) -> Tensor:
@@ -27,10 +27,10 @@ def pasted(background: Tensor, pictures: Tensor, masks: Tensor) -> Tensor:
     return (finished.contiguous() * 255).round().byte()
 
 
-def noise_of(pictures: Iterable[int], shape: Sequence[int], seed: int) -> Tensor:
-    """[N,*shape]; the noise of picture i depends on i and `seed` alone, so arms are compared on equal noise."""
-    drawn = [torch.randn(*shape, generator=torch.Generator().manual_seed(seed * 1_000_003 + i)) for i in pictures]
-    return torch.stack(drawn)
+def noise_of(pictures: Iterable[int], shape: Sequence[int], seed: int) -> Noise:
+    """[N,*shape] at every call; what picture i gets depends on i and `seed` alone: arms are compared on equal noise."""
+    drawing = [torch.Generator().manual_seed(seed * 1_000_003 + i) for i in pictures]
+    return lambda: torch.stack([torch.randn(*shape, generator=generator) for generator in drawing])
 
 
 def generate(
@@ -42,7 +42,7 @@ def generate(
         image, mask = (t[start : start + batch].float() / 255 for t in (pictures, masks))
         masked = base.autoencoder.encode(grey_out(image, 1 - mask))
         where = mask_channel(1 - mask, *masked.shape[-2:])
-        latents = ddim(
+        latents = euler_ancestral(
             lambda x, t, context: base.unet(x, t, context).sample,
             noise_of(range(start, start + len(image)), masked.shape[1:], protocol.seed),
             where,

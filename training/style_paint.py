@@ -21,7 +21,7 @@ from .category_prompts import Context
 from .generate import noise_of, on_cores, pasted
 from .painters import Painter
 from .protocol import Protocol
-from .sampling import ddim
+from .sampling import euler_ancestral
 from .self_unet import looking, predict_beside
 from .style_unet import layer_names, styling
 
@@ -120,7 +120,7 @@ def paint_in_style(
             elif strengths:
                 tokens = brush.tokens(given, arm.palette)
                 inside.enter_context(styling(regions, brush.adapter, tokens, strengths, some.background, names))
-            latents = ddim(
+            latents = euler_ancestral(
                 predict, noise_of(rows, some.masked.shape[1:], protocol.seed), some.where, some.masked, said.values,
                 empty.expand(len(some), -1, -1), protocol.steps, protocol.guidance,
             )  # fmt: skip

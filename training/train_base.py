@@ -31,7 +31,7 @@ from .muon import Muon
 from .render.catalog import LIGHTS, PALETTE, PROPS, SURFACES, WALLS
 from .render.categories import CATEGORIES
 from .run import Run, Settings
-from .sampling import ddim
+from .sampling import euler_ancestral
 from .stamps import sha256
 from .text import Vocabulary
 
@@ -135,12 +135,18 @@ def main(arguments: list[str] | None = None) -> None:
 
     def sample() -> None:
         shown = [tensor[:SHEET] for tensor in (held.clean, held.mask, held.masked)]
-        noise = torch.randn(shown[0].shape, generator=torch.Generator().manual_seed(0))
+        generator = torch.Generator().manual_seed(0)
         run.swap_average()
         with torch.no_grad():
             error = held_out_error()
-            said, silence = context(held.captions[:SHEET]), context([""] * len(noise))
-            latents = ddim(lambda x, t, c: unet(x, t, c).sample, noise, *shown[1:], said, silence)
+            said, silence = context(held.captions[:SHEET]), context([""] * len(shown[0]))
+            latents = euler_ancestral(
+                lambda x, t, c: unet(x, t, c).sample,
+                lambda: torch.randn(shown[0].shape, generator=generator),
+                *shown[1:],
+                said,
+                silence,
+            )
             pictures = torch.cat([coder.decode(latents), coder.decode(shown[0])]).clamp(0, 1)
         run.swap_average()
         print(f"step {run.step}: v_error {error:.4f} held out", flush=True)

@@ -32,7 +32,7 @@ from .export_run import BUNDLED, commit
 from .metrics.references import copied
 from .painters import PRECISIONS, Painter, load_painter
 from .run import Run, Settings
-from .sampling import ddim
+from .sampling import euler_ancestral
 from .style_batch import Recipe, StyleDraw, StyleScenes
 from .style_front import front_end
 from .style_mixed import MixedAdapter, save_mixed
@@ -127,11 +127,19 @@ class StyleTeacher:
     @torch.no_grad()
     def paint(self, draw: StyleDraw, kept: Mapping[str, Tensor], steps: int = 20) -> Tensor:
         """[B,3,H,W] in [0,1], each by its own reference and caption; by the base's own prediction, the velocity."""
-        noise = torch.randn(draw.clean.shape, generator=torch.Generator().manual_seed(1)).to(draw.clean)
-        said, silence = self.texts.captions(draw.captions).values, self.texts.captions([""] * len(noise)).values
+        generator = torch.Generator().manual_seed(1)
+        said, silence = (self.texts.captions(texts).values for texts in (draw.captions, [""] * len(draw.clean)))
         tokens = self.adapter.encoder(draw.views, self.front)
         with styling(self.regions, self.adapter, tokens, kept, draw.background, self.names):
-            latents = ddim(self.painter.predict, noise, draw.mask, draw.masked, said, silence, steps)
+            latents = euler_ancestral(
+                self.painter.predict,
+                lambda: torch.randn(draw.clean.shape, generator=generator).to(draw.clean),
+                draw.mask,
+                draw.masked,
+                said,
+                silence,
+                steps,
+            )
         return self.painter.coder.decode(latents).clamp(0, 1)
 
 
