@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -41,20 +42,11 @@ def measure(root: Path, limit: int | None = None, sheets: Path | None = None) ->
     if len({r.category for r in records}) < 2:
         raise ProductBackgroundError(f"{root}: expected rendered scenes of at least two categories, with factors.")
     base, _ = load_base(BUNDLED)
-    pictures, masks = load_pictures(records), load_masks(records)
-    decoded = reconstruct(base, pictures)
-    image, mask = pictures.float() / 255, masks.float() / 255
+    arms, decoded = anchors(base, records)
     captions = [record.caption for record in records]
     foreign = [captions[i - len(captions) // 2 - 1] for i in range(len(captions))]
-    arms = Arms(
-        records=records,
-        masks=masks,
-        real=pictures,
-        vae=pasted(decoded.float() / 255, image, mask),
-        blur=pasted(gaussian_blur(image, 13, BLUR), image, mask),
-        ours=generate(base, protocol, pictures, masks, captions),
-        shuffled=generate(base, protocol, pictures, masks, foreign),
-    )
+    ours, shuffled = (generate(base, protocol, arms.real, arms.masks, said) for said in (captions, foreign))
+    arms = replace(arms, ours=ours, shuffled=shuffled)
     judges = [Judge(evaluator, arms, protocol) for evaluator in evaluators]
     figures = autoencoder_figures(arms, decoded, protocol)
     figures |= worse([[group(judge) for group in Judge.groups] for judge in judges])
@@ -67,6 +59,17 @@ def measure(root: Path, limit: int | None = None, sheets: Path | None = None) ->
         if (root / "packshots").is_dir():
             draw_packshots(base, judges[0].evaluator, root, protocol, sheets)
     return figures
+
+
+def anchors(base: Base, records: list[Record]) -> tuple[Arms, Tensor]:
+    """The arms that nobody painted, `ours` and `shuffled` standing empty; the autoencoder's pictures before pasting."""
+    pictures, masks = load_pictures(records), load_masks(records)
+    decoded = reconstruct(base, pictures)
+    image, mask = pictures.float() / 255, masks.float() / 255
+    vae = pasted(decoded.float() / 255, image, mask)
+    blur = pasted(gaussian_blur(image, 13, BLUR), image, mask)
+    nothing = pictures[:0]
+    return Arms(records, masks, pictures, vae, blur, ours=nothing, shuffled=nothing), decoded
 
 
 def autoencoder_figures(arms: Arms, decoded: Tensor, protocol: Protocol) -> dict[str, Figure]:
