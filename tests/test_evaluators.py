@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from bg_core.errors import ProductBackgroundError
-from training import evaluate, freeze_evaluators, train_evaluators
+from training import choose_sampling, evaluate, freeze_evaluators, train_evaluators
 from training.evaluators.examples import CLASSES, KEEPSAKES, UNKNOWN, draw, mirrored_labels, read_examples
 from training.evaluators.frozen import load_evaluators
 from training.evaluators.networks import build
@@ -204,7 +204,7 @@ def test_trained_frozen_loaded_and_the_suite_measures_with_them(
     render(data, 8, negative="lifted", first=40)
     frozen = read_protocol(protocol)
     quick = type(frozen)(2, frozen.guidance, frozen.seed, 40, 0, frozen.evaluators)
-    for suite in (base_suite, ladder):
+    for suite in (base_suite, ladder, choose_sampling):
         monkeypatch.setattr(suite, "read_protocol", lambda: quick)
         monkeypatch.setattr(suite, "load_evaluators", lambda: evaluators)
     result = tmp_path / "results" / "base.json"
@@ -228,6 +228,14 @@ def test_trained_frozen_loaded_and_the_suite_measures_with_them(
     for key in ("kid_blur2", "accuracy_surface_noise", "category_leak", "contact_rate_lifted", "extension_grown"):
         assert f"first_{key}" in figures and f"second_{key}_low" in figures
     assert (sheets / "rungs.png").is_file()
+
+    tried = ["--steps", "1", "2", "--guidance", "3", "--limit", "6"]
+    choose_sampling.main(["--data", str(data), "--json", str(result), *tried])
+    figures = json.loads(result.read_text())
+    assert figures["steps1_guidance3_kid_background"] != figures["steps2_guidance3_kid_background"]
+    assert figures["steps1_guidance3_kid_vae"] == figures["steps2_guidance3_kid_vae"]
+    with pytest.raises(ProductBackgroundError, match="held-out scenes"):
+        choose_sampling.measure(studio / "generic", [1], [3.0], 1)
 
     weights = folder / "first_scene.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
