@@ -61,7 +61,9 @@ def commit() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.export_run", description=__doc__)
     parser.add_argument("--base", type=Path, required=True, help="run folder of training.train_base")
-    parser.add_argument("--autoencoder", type=Path, required=True, help="run folder of training.train_vae")
+    parser.add_argument(
+        "--autoencoder", type=Path, required=True, help="run of training.train_vae, or an exported base"
+    )
     parser.add_argument("--data", type=Path, required=True, help="the data set both were trained on")
     parser.add_argument("--out", type=Path, default=BUNDLED)
     options = parser.parse_args()
