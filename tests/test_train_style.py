@@ -112,6 +112,18 @@ def test_trains_writes_a_file_and_a_killed_run_ends_where_a_whole_one_does(
     assert "resumed" in capsys.readouterr().out
     assert list((tmp_path / "whole").glob("sheet_*.png"))
 
+    # trained further from there, at a rate too low to change anything
+    start = tmp_path / "whole" / "style.safetensors"
+    still = steady.replace("steps = 3", "steps = 1").replace("0.01", "1e-9")
+    further = arguments(tiny_base, data, tmp_path / "further", still)
+    train_style.main([*further, "--start", str(start)])
+    header, continued = load_style(tmp_path / "further" / "style.safetensors")
+    assert header.training["start"] == start.name
+    assert_same(adapter.state_dict(), continued.state_dict(), 1e-3)
+    wider = arguments(tiny_base, data, tmp_path / "wider", still.replace("width = 32", "width = 64"))
+    with pytest.raises(ProductBackgroundError, match="width"):
+        train_style.main([*wider, "--start", str(start)])
+
 
 def test_two_processes_train_as_one_with_both_parts(tiny_base: Path, data: Path, tmp_path: Path) -> None:
     """Tolerance 1e-4 of weights, after three steps of rate 0.01: sums come in another order."""

@@ -22,7 +22,7 @@ from torchvision.utils import save_image
 from bg_core.errors import ProductBackgroundError
 from bg_core.files import replacing
 from bg_core.style_adapter import StyleAdapter
-from bg_core.style_config import GROUPS, StyleConfig, save_style
+from bg_core.style_config import GROUPS, StyleConfig, load_style, save_style
 from bg_core.style_encoder import Features
 
 from .attention import guide_layers
@@ -33,6 +33,7 @@ from .metrics.references import copied
 from .painters import PRECISIONS, Painter, load_painter
 from .run import Run, Settings
 from .sampling import euler_ancestral
+from .stamps import sha256
 from .style_batch import Recipe, StyleDraw, StyleScenes
 from .style_front import front_end
 from .style_mixed import MixedAdapter, save_mixed
@@ -166,6 +167,17 @@ def read_options(options: dict[str, Any], where: str) -> tuple[dict[str, Any], d
     return {k: options[k] for k in SHAPE}, {k: options[k] for k in WEIGHTING}, Recipe(**recipe)
 
 
+def begun(start: Path, make: type[StyleAdapter], config: StyleConfig) -> StyleAdapter:
+    """The adapter of the file `start`, which has to be of the shape that is asked for."""
+    _, adapter = load_style(start)
+    if type(adapter) is not make or adapter.config != config:
+        raise ProductBackgroundError(
+            f"{start}: expected weights of this run's form, {make.__name__} of {config.to_dict()}, got "
+            f"{type(adapter).__name__} of {adapter.config.to_dict()}. Start from nothing, or name a file of that shape."
+        )
+    return adapter.train().requires_grad_(True)
+
+
 def teach_style(
     painter: Painter,
     records: Sequence[Record],
@@ -174,9 +186,10 @@ def teach_style(
     about: dict[str, Any],
     accelerator: Accelerator,
     clip_vision: Path | None = None,
+    start: Path | None = None,
 ) -> Path:
     """Trains to the end, or goes on from where the run in `out` stands; writes the averaged weights. `about`: what the
-    file's metadata say of the data."""
+    file's metadata say of the data. `start`: weights to train further, of an earlier version of the base perhaps."""
     options = DEFAULTS | dict(settings.options)
     shape, weighting, recipe = read_options(options, "The style trainer's settings")
     painter.place(accelerator.device, options["precision"])
@@ -186,7 +199,7 @@ def teach_style(
         painter.enable_gradient_checkpointing()
     torch.manual_seed(settings.seed)
     make, save = FORMS[options[FORM]]
-    adapter = make(config).to(next(painter.unet.parameters()).device)
+    adapter = (begun(start, make, config) if start else make(config)).to(next(painter.unet.parameters()).device)
     teacher = StyleTeacher(painter, adapter, front, weighting)
     training, validation = split(records)
     whole = make is MixedAdapter
@@ -249,6 +262,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="run folder; an interrupted run goes on from there")
     parser.add_argument("--base", type=Path, default=BUNDLED, help="the model that stays frozen")
+    parser.add_argument("--start", type=Path, help="style weights that are trained further, not random ones")
     parser.add_argument("--clip-vision", type=Path, help="a CLIP vision tower's folder, for front = clip_vision")
     parser.add_argument("--config", type=Path, default=CONFIG)
     options = parser.parse_args(arguments)
@@ -259,7 +273,9 @@ def main(arguments: list[str] | None = None) -> None:
     records = [record for record in read_records(options.data) if not record.factors.get("negative")]
     about = {"data": options.data.name, "pictures": len(records), "model": options.base.name}
     painter = load_painter(options.base)
-    file = teach_style(painter, records, settings, options.out, about, accelerator, options.clip_vision)
+    if options.start:
+        about |= {"start": options.start.name, "start_sha256": sha256(options.start)}
+    file = teach_style(painter, records, settings, options.out, about, accelerator, options.clip_vision, options.start)
     if accelerator.is_main_process:
         print(f"{file}: {file.stat().st_size / 1e6:.2f} MB")
     accelerator.end_training()
