@@ -10,7 +10,7 @@ from bg_core.vocabulary import CategoryVocabulary
 from training.export_run import BUNDLED
 from training.painters import load_painter
 from training.render.categories import CATEGORIES
-from training.style_unet import adapter_layers
+from training.style.unet import adapter_layers
 
 MODELS = BUNDLED.parent.parent
 IDENTIFIERS = MODELS / "category_weights" / "product_background_demo_categories.safetensors"

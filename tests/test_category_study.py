@@ -18,15 +18,17 @@ from PIL import Image
 from bg_core.errors import ProductBackgroundError
 from bg_core.vocabulary import Category, CategoryVocabulary
 from bg_core.vocabulary_files import write_vocabulary
-from training import add_category, category_exam, category_lots, category_study, evaluate
+from training import add_category, category_study, evaluate
 from training.attention import guide_layers
-from training.category_leak import leak_energies, leak_ratio
-from training.category_lots import Study, lots_and_exams
-from training.category_paint import Brush, Subjects, check_paintable
-from training.category_plan import ARMS
-from training.category_scores import SAID, UNSAID, covers, partners, read_scores, typical, write_scores
-from training.category_stage import Stage, bound_scenes
-from training.category_table import compare, read_marks, report
+from training.category import exam as category_exam
+from training.category import lots as category_lots
+from training.category.leak import leak_energies, leak_ratio
+from training.category.lots import Study, lots_and_exams
+from training.category.paint import Brush, Subjects, check_paintable
+from training.category.plan import ARMS
+from training.category.scores import SAID, UNSAID, covers, partners, read_scores, typical, write_scores
+from training.category.stage import Stage, bound_scenes
+from training.category.table import compare, read_marks, report
 from training.data import Record, read_records
 from training.evaluators.examples import CLASSES, KEEPSAKES
 from training.evaluators.frozen import Evaluator

@@ -16,16 +16,16 @@ from bg_core.style_config import StyleConfig, save_style
 from bg_core.vocabulary import Category
 from bg_core.vocabulary_files import write_vocabulary
 from training import evaluate
-from training.category_paint import Subjects
-from training.category_prompts import Texts
+from training.category.paint import Subjects
+from training.category.prompts import Texts
 from training.data import Record, load_masks, load_pictures, read_records
 from training.evaluators.examples import CLASSES
 from training.evaluators.frozen import Evaluator
 from training.painters import Painter, load_painter
 from training.protocol import Protocol
-from training.style_mixed import MixedAdapter, save_mixed
-from training.style_paint import STYLE_ARMS, References, StyleBrush, paint_in_style
-from training.style_unet import adapter_layers
+from training.style.mixed import MixedAdapter, save_mixed
+from training.style.paint import STYLE_ARMS, References, StyleBrush, paint_in_style
+from training.style.unet import adapter_layers
 from training.suites import style as suite
 from training.suites.style_exam import distractors
 

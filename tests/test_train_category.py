@@ -20,12 +20,13 @@ from safetensors.torch import load_file
 from bg_core.errors import ProductBackgroundError
 from bg_core.vocabulary import CategoryVocabulary
 from tests.processes import two_processes
-from training import category_lots, train_category
-from training.category_batch import Balanced, Draw
-from training.category_lots import Study
-from training.category_plan import ARMS, Plan, Scenes, learning
-from training.category_prompts import Identifiers, Texts
-from training.category_scenes import Example, select, spread_order, virtual_cells
+from training import train_category
+from training.category import lots as category_lots
+from training.category.batch import Balanced, Draw
+from training.category.lots import Study
+from training.category.plan import ARMS, Plan, Scenes, learning
+from training.category.prompts import Identifiers, Texts
+from training.category.scenes import Example, select, spread_order, virtual_cells
 from training.data import Record, read_records
 from training.latents import encoded, kept_latents
 from training.lora import add_lora, load_lora

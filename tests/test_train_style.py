@@ -26,9 +26,9 @@ from training.attention import guide_layers
 from training.data import read_records
 from training.metrics.references import copied, layout_iou, occupied
 from training.painters import Painter, load_painter
-from training.style_batch import Recipe, StyleScenes, hue_shifted, product_caption
-from training.style_mixed import load_mixed
-from training.style_unet import adapter_layers, layer_names, styling
+from training.style.batch import Recipe, StyleScenes, hue_shifted, product_caption
+from training.style.mixed import load_mixed
+from training.style.unet import adapter_layers, layer_names, styling
 
 STEPS = """seed = 1
 steps = {steps}

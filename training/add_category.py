@@ -19,8 +19,8 @@ from bg_core.errors import ProductBackgroundError
 from bg_core.vocabulary import Category, CategoryVocabulary
 from bg_core.vocabulary_files import add_categories
 
-from .category_plan import Plan
-from .category_scenes import Example, words_of
+from .category.plan import Plan
+from .category.scenes import Example, words_of
 from .data import Record, read_folder, read_records
 from .export_run import BUNDLED, commit
 from .latents import kept_latents

@@ -27,12 +27,12 @@ from tqdm import tqdm
 from bg_core.errors import ProductBackgroundError
 from bg_core.files import replacing
 
-from .category_exam import asked_for, examine, real_scores
-from .category_lots import CONFIG, Lot, Study, lots_and_exams, records_of
-from .category_paint import check_paintable
-from .category_plan import Scenes
-from .category_scenes import select
-from .category_table import report
+from .category.exam import asked_for, examine, real_scores
+from .category.lots import CONFIG, Lot, Study, lots_and_exams, records_of
+from .category.paint import check_paintable
+from .category.plan import Scenes
+from .category.scenes import select
+from .category.table import report
 from .evaluators.frozen import load_evaluators
 from .export_run import BUNDLED
 from .latents import kept_latents

@@ -2,7 +2,7 @@
 
 MODEL is the demonstration base, or one of Stable Diffusion 1.5's family as one file or as diffusers' folder; it stays
 frozen. Learned are identifiers (vectors that stand in the prompt), a LoRA on cross-attention, or both: `arm` in the
-TOML file says it (`training.category_plan`). Writes RUN/identifiers.safetensors and RUN/RUN_lora.safetensors.
+TOML file says it (`training.category.plan`). Writes RUN/identifiers.safetensors and RUN/RUN_lora.safetensors.
 
 Several processes: `accelerate launch --num_processes 2 -m training.train_category ...`; they divide a batch's `parts`.
 """
@@ -24,10 +24,10 @@ from bg_core.vocabulary import Category
 from bg_core.vocabulary_files import write_vocabulary
 
 from .attention import guide_layers
-from .category_batch import Balanced, Draw, Shown
-from .category_plan import Plan
-from .category_prompts import HIDDEN, Context, Identifiers, Texts
-from .category_scenes import Example, select, without_faults
+from .category.batch import Balanced, Draw, Shown
+from .category.plan import Plan
+from .category.prompts import HIDDEN, Context, Identifiers, Texts
+from .category.scenes import Example, select, without_faults
 from .data import read_records
 from .export_run import BUNDLED, commit
 from .latents import Latents, kept_latents

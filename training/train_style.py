@@ -26,7 +26,7 @@ from bg_core.style_config import GROUPS, StyleConfig, load_style, save_style
 from bg_core.style_encoder import Features
 
 from .attention import guide_layers
-from .category_prompts import Texts
+from .category.prompts import Texts
 from .data import Record, read_records, split
 from .export_run import BUNDLED, commit
 from .metrics.references import copied
@@ -34,10 +34,10 @@ from .painters import PRECISIONS, Painter, load_painter
 from .run import Run, Settings
 from .sampling import euler_ancestral
 from .stamps import sha256
-from .style_batch import Recipe, StyleDraw, StyleScenes
-from .style_front import front_end
-from .style_mixed import MixedAdapter, save_mixed
-from .style_unet import adapter_layers, layer_names, styling
+from .style.batch import Recipe, StyleDraw, StyleScenes
+from .style.front import front_end
+from .style.mixed import MixedAdapter, save_mixed
+from .style.unet import adapter_layers, layer_names, styling
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

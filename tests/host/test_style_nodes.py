@@ -218,7 +218,7 @@ def test_clip_vision_hides_the_product_in_every_layer_and_is_trainings(
     import comfy.model_patcher
 
     from bg_core.style_views import cleared, standard_views
-    from training.style_front import front_end
+    from training.style.front import front_end
 
     modules = nodes.modules_of(loaded.model.model)
     layers = tuple((*name, m.heads * m.dim_head) for name, m in modules.items())

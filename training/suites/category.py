@@ -14,11 +14,11 @@ from bg_core.files import replacing
 from bg_core.vocabulary import CategoryVocabulary
 from bg_core.vocabulary_files import read_all
 
-from ..category_leak import BINS, leak_energies, leak_ratio
-from ..category_paint import Brush, Wish, paint
-from ..category_plan import ARMS
-from ..category_scores import Scores
-from ..category_stage import Stage, Which, bound_scenes, by_category
+from ..category.leak import BINS, leak_energies, leak_ratio
+from ..category.paint import Brush, Wish, paint
+from ..category.plan import ARMS
+from ..category.scores import Scores
+from ..category.stage import Stage, Which, bound_scenes, by_category
 from ..data import read_records
 from ..evaluators.frozen import load_evaluators
 from ..export_run import BUNDLED

@@ -16,10 +16,10 @@ from bg_core.style_config import load_style
 from bg_core.style_views import Views, standard_views
 from bg_core.weights import Header
 
-from ..category_paint import Subjects
-from ..category_plan import ARMS
-from ..category_prompts import Texts
-from ..category_stage import Stage
+from ..category.paint import Subjects
+from ..category.plan import ARMS
+from ..category.prompts import Texts
+from ..category.stage import Stage
 from ..data import Pair, Record, load_masks, load_pictures, read_pairs, read_records
 from ..evaluators.examples import CLASSES, painted
 from ..evaluators.frozen import Evaluator, load_evaluators
@@ -28,10 +28,10 @@ from ..metrics.decisions import hits
 from ..metrics.intervals import Figure, bootstrap, mean
 from ..painters import Painter, load_painter
 from ..protocol import Protocol, read_protocol
-from ..style_batch import product_caption
-from ..style_front import front_end
-from ..style_mixed import load_mixed, mixed_views
-from ..style_paint import STYLE_ARMS, References, StyleBrush, paint_in_style
+from ..style.batch import product_caption
+from ..style.front import front_end
+from ..style.mixed import load_mixed, mixed_views
+from ..style.paint import STYLE_ARMS, References, StyleBrush, paint_in_style
 from .category import MODELS, bundled_brush
 from .category import WEIGHTS as CATEGORY_WEIGHTS
 from .judge import worse

@@ -19,11 +19,11 @@ from bg_core.resize import area_average
 from bg_core.style_config import GROUPS, StyleConfig
 from bg_core.style_views import EDGE, View, Views, elements_view, filled, hole_of, layout_view, style_view
 
-from .data import Record, load_masks, load_pictures
-from .framing import framed, is_mirrored, mirrored
-from .painters import Painter
-from .style_mixed import whole_view
-from .vocabulary import with_article
+from ..data import Record, load_masks, load_pictures
+from ..framing import framed, is_mirrored, mirrored
+from ..painters import Painter
+from ..vocabulary import with_article
+from .mixed import whole_view
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def product_caption(record: Record) -> str:
 class StyleScenes:
     """Draws from single pictures, read from disk as they are needed: 60,000 don't fit into memory.
 
-    `whole`: the style view is the frame as it is, for the baseline that has one reader (`style_mixed`).
+    `whole`: the style view is the frame as it is, for the baseline that has one reader (`mixed`).
     """
 
     def __init__(

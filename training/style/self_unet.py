@@ -13,7 +13,7 @@ from bg_core.region_attention import region_attention
 from bg_core.self_reference import Recorded, SelfGuide, added
 from bg_core.style_plan import Reach, StyledChunk
 
-from .diffusion import Diffusion
+from ..diffusion import Diffusion
 
 
 class _SelfProcessor:

@@ -12,7 +12,7 @@ from bg_core.style_config import CLIP_VISION, LATENTS
 from bg_core.style_encoder import Features
 from bg_core.style_features import attention_mask, clip_features, latent_features
 
-from .painters import Painter
+from ..painters import Painter
 
 
 def front_end(painter: Painter, front: str, clip_vision: Path | None) -> tuple[Features, dict[str, Any]]:

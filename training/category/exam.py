@@ -12,19 +12,19 @@ from bg_core.errors import ProductBackgroundError
 from bg_core.vocabulary import CategoryVocabulary
 from bg_core.vocabulary_files import read_all
 
-from .category_lots import Exam, Study, records_of
-from .category_paint import Brush, Subjects, Wish, paint
-from .category_plan import ARMS, Scenes
-from .category_scenes import virtual_cells, words_of
-from .category_scores import Scores, cell_hits, partners, write_scores
-from .category_stage import Stage, bound_scenes, by_category
-from .data import Record, load_masks, load_pictures
-from .evaluators.frozen import Evaluator
-from .evaluators.tasks import foreign
-from .lora import load_lora
-from .painters import load_painter
-from .protocol import Protocol
-from .train_category import IDENTIFIERS_FILE, lora_file
+from ..data import Record, load_masks, load_pictures
+from ..evaluators.frozen import Evaluator
+from ..evaluators.tasks import foreign
+from ..lora import load_lora
+from ..painters import load_painter
+from ..protocol import Protocol
+from ..train_category import IDENTIFIERS_FILE, lora_file
+from .lots import Exam, Study, records_of
+from .paint import Brush, Subjects, Wish, paint
+from .plan import ARMS, Scenes
+from .scenes import virtual_cells, words_of
+from .scores import Scores, cell_hits, partners, write_scores
+from .stage import Stage, bound_scenes, by_category
 
 EACH = 10
 """Pictures a category in every exam."""

@@ -12,13 +12,13 @@ from torch import Tensor
 from bg_core.errors import ProductBackgroundError
 from bg_core.files import replacing
 
-from .category_scenes import LIGHT_KINDS
-from .data import Record
-from .evaluators.examples import CLASSES, KEEPSAKES
-from .evaluators.frozen import Evaluator
-from .metrics.decisions import hits
-from .render.catalog import shows_palette
-from .render.categories import CATEGORIES
+from ..data import Record
+from ..evaluators.examples import CLASSES, KEEPSAKES
+from ..evaluators.frozen import Evaluator
+from ..metrics.decisions import hits
+from ..render.catalog import shows_palette
+from ..render.categories import CATEGORIES
+from .scenes import LIGHT_KINDS
 
 Scores = dict[str, Tensor]
 """Values for each picture: `right`, `twin`, `extension`, `said`, `unsaid`, `keepsakes` [N] and `features` [N,D]."""

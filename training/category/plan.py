@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 from bg_core.errors import ProductBackgroundError
 from bg_core.prompt_text import IDENTIFIER, TEMPLATE
 
-from .painters import PRECISIONS
+from ..painters import PRECISIONS
 
 Place = Literal["name", "scene", "caption", "identifier", "inversion"]
 """What stands for a category's backgrounds in a prompt. In the paper's template, in the place of `{identifier}`: its
@@ -73,7 +73,7 @@ class Scenes:
 
     `categories`: their names, empty for all. `images`: at most so many a category, 0 for all. `virtual`: instead of the
     data's own categories, so many cells of surface, colour and light, with `largest` pictures at most and `smallest` at
-    least (`training.category_scenes`).
+    least (`training.category.scenes`).
     """
 
     categories: tuple[str, ...] = ()

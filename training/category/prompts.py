@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from bg_core.prompt import NEUTRAL_WORD, Prompt
 from bg_core.prompt_text import IDENTIFIER, IDENTIFIER_GROUP, TEMPLATE
 
-from .category_plan import Place
-from .painters import Painter
-from .prompts import PromptEncoder, TransformersTokens
+from ..painters import Painter
+from ..prompts import PromptEncoder, TransformersTokens
+from .plan import Place
 
 INVERSION_TEMPLATE = f"a photo of {IDENTIFIER}"
 """The vectors stand for the product's name."""

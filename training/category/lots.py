@@ -7,12 +7,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from .category_plan import ARMS, Plan
-from .category_scenes import without_faults
-from .data import Record, read_records
-from .run import Settings
+from ..data import Record, read_records
+from ..run import Settings
+from .plan import ARMS, Plan
+from .scenes import without_faults
 
-CONFIG = Path(__file__).parent / "configs" / "category_study.toml"
+CONFIG = Path(__file__).parent.parent / "configs" / "category_study.toml"
 
 
 @dataclass(frozen=True)

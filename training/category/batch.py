@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .diffusion import Diffusion
-from .latents import Latents
+from ..diffusion import Diffusion
+from ..latents import Latents
 
 
 class Balanced:

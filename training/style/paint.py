@@ -15,15 +15,15 @@ from bg_core.style_config import StyleConfig
 from bg_core.style_encoder import Features, Tokens
 from bg_core.style_views import Views, cleared, standard_views
 
-from .attention import guide_layers
-from .category_paint import Subjects
-from .category_prompts import Context
-from .generate import noise_of, on_cores, pasted
-from .painters import Painter
-from .protocol import Protocol
-from .sampling import euler_ancestral
+from ..attention import guide_layers
+from ..category.paint import Subjects
+from ..category.prompts import Context
+from ..generate import noise_of, on_cores, pasted
+from ..painters import Painter
+from ..protocol import Protocol
+from ..sampling import euler_ancestral
 from .self_unet import looking, predict_beside
-from .style_unet import layer_names, styling
+from .unet import layer_names, styling
 
 
 @dataclass(frozen=True)

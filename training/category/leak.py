@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .attention import guide_layers
-from .category_paint import Brush, Subjects, Wish
-from .metrics.distributions import Statistic
+from ..attention import guide_layers
+from ..metrics.distributions import Statistic
+from .paint import Brush, Subjects, Wish
 
 BINS = 5
 """Equal parts of the schedule, each measured by itself."""

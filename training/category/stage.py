@@ -10,15 +10,15 @@ from torch import Tensor
 
 from bg_core.errors import ProductBackgroundError
 
-from .category_paint import Brush, Subjects, Wish, paint
-from .category_plan import Arm
-from .category_scenes import words_of
-from .category_scores import Scores, covers, partners, score
-from .data import Record, load_masks, load_pictures
-from .evaluators.examples import painted
-from .evaluators.frozen import Evaluator
-from .painters import Painter
-from .protocol import Protocol
+from ..data import Record, load_masks, load_pictures
+from ..evaluators.examples import painted
+from ..evaluators.frozen import Evaluator
+from ..painters import Painter
+from ..protocol import Protocol
+from .paint import Brush, Subjects, Wish, paint
+from .plan import Arm
+from .scenes import words_of
+from .scores import Scores, covers, partners, score
 
 Which = Literal["own", "swapped"]
 """Whose background a product gets: its own category's, or that of its `partner`."""

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from bg_core.files import replacing
 
-from .category_scores import read_scores
-from .metrics.intervals import Figure, bootstrap, flat, mean
-from .protocol import Protocol
+from ..metrics.intervals import Figure, bootstrap, flat, mean
+from ..protocol import Protocol
+from .scores import read_scores
 
 SMALLER_IS_BETTER = ("twin", "extension")
 METRICS = ("right", "said", "unsaid", "keepsakes", "twin", "extension")

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from bg_core.errors import ProductBackgroundError
 
-from .category_plan import Scenes
-from .data import Record
-from .render.catalog import shows_palette
-from .render.categories import CATEGORIES
-from .vocabulary import with_article
+from ..data import Record
+from ..render.catalog import shows_palette
+from ..render.categories import CATEGORIES
+from ..vocabulary import with_article
+from .plan import Scenes
 
 LIGHT_KINDS = {
     "soft left": "soft", "soft right": "soft", "top": "soft", "sun left": "sun", "sun right": "sun", "window": "sun",

@@ -22,7 +22,7 @@ from bg_core.style_adapter import Strengths, StyleAdapter, attend, layer_keys
 from bg_core.style_config import LayerName
 from bg_core.style_encoder import Tokens, grid_positions
 
-from .attention import LEVELS, Regions
+from ..attention import LEVELS, Regions
 
 BLOCK = re.compile(r"(down|up)_blocks\.(\d+)\.attentions\.(\d+)\.transformer_blocks\.(\d+)\.")
 MIDDLE = re.compile(r"mid_block\.attentions\.0\.transformer_blocks\.(\d+)\.")

@@ -13,15 +13,15 @@ from bg_core.base import grey_out, mask_channel
 from bg_core.errors import ProductBackgroundError
 from bg_core.regions import moved_border, region_of
 
-from .attention import guide_layers
-from .category_plan import Arm
-from .category_prompts import Context, Texts
-from .diffusion import demonstration_diffusion
-from .generate import noise_of, on_cores, pasted
-from .painters import Painter
-from .protocol import Protocol
-from .sampling import euler_ancestral
-from .vocabulary import studio_category
+from ..attention import guide_layers
+from ..diffusion import demonstration_diffusion
+from ..generate import noise_of, on_cores, pasted
+from ..painters import Painter
+from ..protocol import Protocol
+from ..sampling import euler_ancestral
+from ..vocabulary import studio_category
+from .plan import Arm
+from .prompts import Context, Texts
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""What the category trainer, its study and its suite are made of."""

@@ -1,0 +1,1 @@
+"""What the style trainer and its suite are made of."""
