@@ -17,7 +17,7 @@ from catalogue.client import ComfyClient
 from catalogue.graph import find_node, load_graph
 from catalogue.protocol import ComfyError
 
-from .comfyui import ROOT, ComfyServer, HostError
+from .comfyui import PHOTOS, ROOT, ComfyServer, HostError
 
 GRAPHS = ROOT / "workflows" / "api"
 SHOWN = ("Where the identifier acted", "Save picture")
@@ -42,6 +42,9 @@ def main() -> int:
     paths = sorted(path for path in GRAPHS.glob("*.json") if not options.graphs or path.stem in options.graphs)
     try:
         with ComfyServer() as server, ComfyClient(server.url) as client:
+            for photo in sorted(PHOTOS.rglob("*.*")):
+                if photo.suffix in (".jpg", ".png"):
+                    client.upload_image(photo, subfolder="")
             for path in paths:
                 target = GRAPHS.parent / f"{path.stem}.jpg"
                 picture = thumbnail(client, path)
