@@ -7,17 +7,16 @@ graph `category` in a ComfyUI of its own.
 from __future__ import annotations
 
 import argparse
-import io
 import sys
 from pathlib import Path
 
 from PIL import Image, ImageDraw
 
 from catalogue.client import ComfyClient
-from catalogue.graph import find_node, load_graph, with_inputs
-from catalogue.protocol import ComfyError
+from catalogue.graph import load_graph, with_inputs
 
-from .comfyui import PHOTOS, ROOT, ComfyServer, HostError
+from .comfyui import PHOTOS, ROOT, HostError, photographs
+from .pictures import painted, with_own_server
 
 GRAPH = ROOT / "workflows" / "api" / "category.json"
 CATEGORIES = ("wine", "tea", "ball", "ring", "tool", "plant", "perfume", "coffee")
@@ -26,7 +25,7 @@ SIDE, LINE = 200, 20  # pixels of a picture, and of the line below it
 
 
 def photo_of(product: str) -> Path:
-    found = sorted(path for path in PHOTOS.glob(f"{product}.*") if path.suffix in (".jpg", ".png"))
+    found = [path for path in photographs() if path.parent == PHOTOS and path.stem == product]
     if not found:
         raise HostError(f"There is no photograph of {product} in {PHOTOS}.")
     return found[0]
@@ -46,11 +45,8 @@ def grid(client: ComfyClient, categories: list[str], products: list[str]) -> Ima
                 "Product photo": {"image": uploaded},
                 "Category conditioning": {"category": category, "text": text},
             })  # fmt: skip
-            (file,) = client.run(filled).images(find_node(graph, "Save picture"))
-            with Image.open(io.BytesIO(client.download(file))) as picture:
-                small = picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
             x, y = column * SIDE, row * (SIDE + LINE)
-            sheet.paste(small, (x, y))
+            sheet.paste(painted(client, filled, "Save picture", SIDE), (x, y))
             pen.text((x + 4, y + SIDE + 4), category, fill="black")
             print(f"{product} in the scene of {category}", flush=True)
     return sheet
@@ -62,13 +58,9 @@ def main() -> int:
     parser.add_argument("--categories", nargs="+", default=list(CATEGORIES), help="names, or words for a product")
     parser.add_argument("--products", nargs="+", default=list(PRODUCTS), help="names of photographs in product_photos")
     options = parser.parse_args()
-    try:
-        with ComfyServer() as server, ComfyClient(server.url) as client:
-            grid(client, options.categories, options.products).save(options.out, quality=88)
-    except (ComfyError, HostError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    return with_own_server(
+        lambda client: grid(client, options.categories, options.products).save(options.out, quality=88)
+    )
 
 
 if __name__ == "__main__":

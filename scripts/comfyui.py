@@ -206,12 +206,16 @@ def has_display() -> bool:
     return sys.platform in ("darwin", "win32") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
 
 
+def photographs() -> list[Path]:
+    """Our photographs of products, and those of references."""
+    return sorted(path for path in PHOTOS.rglob("*.*") if path.suffix in (".jpg", ".jpeg", ".png"))
+
+
 def serve(port: int, folder: Path) -> None:
     """A server for a person: stays in the foreground and shows its log, until it is interrupted."""
     (folder / "input").mkdir(parents=True, exist_ok=True)
-    for photo in sorted(PHOTOS.rglob("*.*")):
-        if photo.suffix in (".jpg", ".jpeg", ".png"):
-            shutil.copy2(photo, folder / "input")
+    for photo in photographs():
+        shutil.copy2(photo, folder / "input")
     say("Starting ComfyUI (about 10 s) ...")
     with ComfyServer(folder, port=port) as server, server.log_path.open(errors="replace") as log:
         say(log.read())

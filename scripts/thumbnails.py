@@ -6,18 +6,15 @@ Runs every graph of `workflows/api` as it is, in a ComfyUI of its own, and write
 from __future__ import annotations
 
 import argparse
-import io
 import sys
-from pathlib import Path
-
-from PIL import Image
+from typing import Any
 
 from bg_core.files import replacing
 from catalogue.client import ComfyClient
-from catalogue.graph import find_node, load_graph
-from catalogue.protocol import ComfyError
+from catalogue.graph import load_graph
 
-from .comfyui import PHOTOS, ROOT, ComfyServer, HostError
+from .comfyui import ROOT, photographs
+from .pictures import painted, with_own_server
 
 GRAPHS = ROOT / "workflows" / "api"
 SHOWN = ("Where the identifier acted", "Save picture")
@@ -25,14 +22,10 @@ SHOWN = ("Where the identifier acted", "Save picture")
 SIDE = 512
 
 
-def thumbnail(client: ComfyClient, path: Path) -> Image.Image:
-    """The picture that the graph at `path` makes, SIDE pixels wide."""
-    graph = load_graph(path)
+def shown_node(graph: dict[str, Any]) -> str:
+    """The title of the node whose picture becomes the thumbnail."""
     titles = {node.get("_meta", {}).get("title") for node in graph.values()}
-    shown = find_node(graph, next(title for title in SHOWN if title in titles))
-    file = client.run(graph).images(shown)[0]
-    with Image.open(io.BytesIO(client.download(file))) as picture:
-        return picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+    return next(title for title in SHOWN if title in titles)
 
 
 def main() -> int:
@@ -40,21 +33,18 @@ def main() -> int:
     parser.add_argument("--graphs", nargs="+", help="names of graphs (all)")
     options = parser.parse_args()
     paths = sorted(path for path in GRAPHS.glob("*.json") if not options.graphs or path.stem in options.graphs)
-    try:
-        with ComfyServer() as server, ComfyClient(server.url) as client:
-            for photo in sorted(PHOTOS.rglob("*.*")):
-                if photo.suffix in (".jpg", ".png"):
-                    client.upload_image(photo, subfolder="")
-            for path in paths:
-                target = GRAPHS.parent / f"{path.stem}.jpg"
-                picture = thumbnail(client, path)
-                with replacing(target) as temporary:
-                    picture.save(temporary, "JPEG", quality=85)
-                print(target.relative_to(ROOT), flush=True)
-    except (ComfyError, HostError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+
+    def work(client: ComfyClient) -> None:
+        for photo in photographs():
+            client.upload_image(photo, subfolder="")
+        for path in paths:
+            graph, target = load_graph(path), GRAPHS.parent / f"{path.stem}.jpg"
+            picture = painted(client, graph, shown_node(graph), SIDE)
+            with replacing(target) as temporary:
+                picture.save(temporary, "JPEG", quality=85)
+            print(target.relative_to(ROOT), flush=True)
+
+    return with_own_server(work)
 
 
 if __name__ == "__main__":

@@ -8,22 +8,20 @@ on; no test data is touched. Every KEY of the suite `base` comes once for each s
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
 from bg_core.errors import ProductBackgroundError
-from bg_core.files import replacing
 
-from .data import read_records
-from .evaluate import table
+from .data import read_records, without_faults
+from .evaluate import table, write
 from .evaluators.frozen import load_evaluators
 from .export import load_base
 from .export_run import BUNDLED
 from .generate import generate
-from .metrics.intervals import Figure, flat
+from .metrics.intervals import Figure
 from .protocol import read_protocol
 from .suites.base import anchors
 from .suites.judge import Judge, worse
@@ -40,7 +38,7 @@ TOLD = (
 def measure(data: Path, steps: Sequence[int], guidances: Sequence[float], limit: int | None) -> dict[str, Figure]:
     """Figures of every setting on the validation scenes of `data`, all from the same noise."""
     protocol, evaluators = read_protocol(), load_evaluators()
-    scenes = [r for r in read_records(data) if r.factors and not r.factors.get("negative") and not was_learnt(r)]
+    scenes = [r for r in without_faults(read_records(data)) if r.factors and not was_learnt(r)]
     records = scenes[:: max(1, len(scenes) // limit) if limit else 1][:limit]
     if len({record.category for record in records}) < 2:
         raise ProductBackgroundError(f"{data}: expected held-out scenes of at least two categories, with factors.")
@@ -68,9 +66,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--limit", type=int, help="measure only so many scenes, from the whole list alike")
     options = parser.parse_args(arguments)
     figures = measure(options.data, options.steps, options.guidance, options.limit)
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(options.json) as temporary:
-        temporary.write_text(json.dumps(flat(figures), indent=1) + "\n")
+    write(figures, options.json)
 
 
 if __name__ == "__main__":

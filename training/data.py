@@ -134,6 +134,11 @@ def read_pairs(root: Path, records: Sequence[Record]) -> list[Pair]:
     return pairs
 
 
+def without_faults(records: Sequence[Record]) -> list[Record]:
+    """Sound scenes: all but the rendered negatives, which are for evaluators."""
+    return [record for record in records if not record.factors.get("negative")]
+
+
 def split(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
     """Training and validation records."""
     training = [r for i, r in enumerate(records) if i % VALIDATION_SHARE]

@@ -24,6 +24,13 @@ def table(figures: Mapping[str, Figure]) -> str:
     return "\n".join(f"{key:<{width}}  {f.value:9.4f}  [{f.low:.4f}, {f.high:.4f}]" for key, f in figures.items())
 
 
+def write(figures: Mapping[str, Figure], file: Path) -> None:
+    """One flat JSON object, in a folder that is made where it's missing."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(file) as temporary:
+        temporary.write_text(json.dumps(flat(figures), indent=1) + "\n")
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
     parser.add_argument("suite", choices=SUITES)
@@ -34,9 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     figures = SUITES[options.suite](options.data, options.limit, options.sheets)
     print(table(figures))
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(options.json) as temporary:
-        temporary.write_text(json.dumps(flat(figures), indent=1) + "\n")
+    write(figures, options.json)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,11 @@ def sha256(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
+def begun_from(start: Path) -> dict[str, str]:
+    """What metadata say of the file whose weights a run trains further."""
+    return {"start": start.name, "start_sha256": sha256(start)}
+
+
 def stamp_weights(about: Any, module: object) -> None:
     """Adds a network's weights to a hash of `hashlib`'s; anything but a torch module has none."""
     if isinstance(module, nn.Module):

@@ -32,7 +32,7 @@ from .render.catalog import LIGHTS, PALETTE, PROPS, SURFACES, WALLS
 from .render.categories import CATEGORIES
 from .run import Run, Settings
 from .sampling import euler_ancestral
-from .stamps import sha256
+from .stamps import begun_from
 from .text import Vocabulary
 
 if TYPE_CHECKING:
@@ -83,8 +83,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     settings = Settings.read(options.config)
     if options.start:
-        begun_from = {"start": options.start.name, "start_sha256": sha256(options.start)}
-        settings = dataclasses.replace(settings, options={**settings.options, **begun_from})
+        settings = dataclasses.replace(settings, options={**settings.options, **begun_from(options.start)})
     own = settings.options
 
     training, validation = split(read_records(options.data))

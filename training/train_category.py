@@ -27,8 +27,8 @@ from .attention import guide_layers
 from .category.batch import Balanced, Draw, Shown
 from .category.plan import Plan
 from .category.prompts import HIDDEN, Context, Identifiers, Texts
-from .category.scenes import Example, select, without_faults
-from .data import read_records
+from .category.scenes import Example, select
+from .data import read_records, without_faults
 from .export_run import BUNDLED, commit
 from .latents import Latents, kept_latents
 from .lora import add_lora

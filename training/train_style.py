@@ -27,13 +27,13 @@ from bg_core.style_encoder import Features
 
 from .attention import guide_layers
 from .category.prompts import Texts
-from .data import Record, read_records, split
+from .data import Record, read_records, split, without_faults
 from .export_run import BUNDLED, commit
 from .metrics.references import copied
 from .painters import PRECISIONS, Painter, load_painter
 from .run import Run, Settings
 from .sampling import euler_ancestral
-from .stamps import sha256
+from .stamps import begun_from
 from .style.batch import Recipe, StyleDraw, StyleScenes
 from .style.front import front_end
 from .style.mixed import MixedAdapter, save_mixed
@@ -270,11 +270,11 @@ def main(arguments: list[str] | None = None) -> None:
 
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
     settings = Settings.read(options.config)
-    records = [record for record in read_records(options.data) if not record.factors.get("negative")]
+    records = without_faults(read_records(options.data))
     about = {"data": options.data.name, "pictures": len(records), "model": options.base.name}
     painter = load_painter(options.base)
     if options.start:
-        about |= {"start": options.start.name, "start_sha256": sha256(options.start)}
+        about |= begun_from(options.start)
     file = teach_style(painter, records, settings, options.out, about, accelerator, options.clip_vision, options.start)
     if accelerator.is_main_process:
         print(f"{file}: {file.stat().st_size / 1e6:.2f} MB")

@@ -127,10 +127,9 @@ def test_out_of_memory_frees_and_tries_again(shop: Shop) -> None:
 
     async def once() -> None:
         async with StandIn(Habits(no_memory_at=3)) as server:
-            await run(shop, server.url, fleet={"attempts": 2})
-            hurt = [entry for entry in server.history.values() if entry["status"]["status_str"] == "error"]
-            # two attempts at row 5, and the third job, which on a busy machine may be one of them
-            assert len(hurt) in (2, 3) and server.told()["POST free"] == len(hurt)
+            # one at a time, or a busy machine may run row 5 as the third
+            await run(shop, server.url, fleet={"attempts": 2, "in_flight": 1})
+            assert server.told()["POST free"] == 3
 
     asyncio.run(once())
     assert states(shop) == {"done": 7, "failed": 1}

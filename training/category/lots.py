@@ -7,10 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..data import Record, read_records
+from ..data import Record, read_records, without_faults
 from ..run import Settings
 from .plan import ARMS, Plan
-from .scenes import without_faults
 
 CONFIG = Path(__file__).parent.parent / "configs" / "category_study.toml"
 

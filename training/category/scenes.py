@@ -116,8 +116,3 @@ def _thinned(labelled: list[tuple[Record, str]], most: dict[str, int], seed: int
             kept[label] += 1
             chosen.append(index)
     return [labelled[i] for i in sorted(chosen)]
-
-
-def without_faults(records: Sequence[Record]) -> list[Record]:
-    """Sound scenes: rendered negatives, which evaluators are trained on, teach no category."""
-    return [record for record in records if not record.factors.get("negative")]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bg_core.errors import ProductBackgroundError
 
-from ..data import Record, load_masks, load_pictures
+from ..data import Record, load_masks, load_pictures, without_faults
 from ..evaluators.examples import painted
 from ..evaluators.frozen import Evaluator
 from ..painters import Painter
@@ -76,10 +76,8 @@ def bound_scenes(records: Sequence[Record], categories: Sequence[str] = (), limi
     """
     chosen = [
         record
-        for record in records
-        if record.factors.get("half") == "bound"
-        and not record.factors.get("negative")
-        and (not categories or record.category in categories)
+        for record in without_faults(records)
+        if record.factors.get("half") == "bound" and (not categories or record.category in categories)
     ][:limit]
     if len({record.category for record in chosen}) < 2:
         raise ProductBackgroundError(

@@ -13,7 +13,7 @@ from torchvision.utils import save_image
 from bg_core.errors import ProductBackgroundError
 from bg_core.files import replacing
 
-from ..data import Record, load_masks, load_pictures, read_records
+from ..data import Record, load_masks, load_pictures, read_records, without_faults
 from ..evaluators.examples import CLASSES
 from ..evaluators.frozen import Evaluator, load_evaluators
 from ..export import Base, load_base
@@ -38,7 +38,7 @@ def measure(root: Path, limit: int | None = None, sheets: Path | None = None) ->
     """All figures of the suite on the scenes of a data set; `sheets` gets pictures, the worst ones among them."""
     protocol, evaluators = read_protocol(), load_evaluators()
     everything = read_records(root)
-    records = [r for r in everything if r.factors and not r.factors.get("negative")][:limit]
+    records = [r for r in without_faults(everything) if r.factors][:limit]
     if len({r.category for r in records}) < 2:
         raise ProductBackgroundError(f"{root}: expected rendered scenes of at least two categories, with factors.")
     base, _ = load_base(BUNDLED)

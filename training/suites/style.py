@@ -20,7 +20,7 @@ from ..category.paint import Subjects
 from ..category.plan import ARMS
 from ..category.prompts import Texts
 from ..category.stage import Stage
-from ..data import Pair, Record, load_masks, load_pictures, read_pairs, read_records
+from ..data import Pair, Record, load_masks, load_pictures, read_pairs, read_records, without_faults
 from ..evaluators.examples import CLASSES, painted
 from ..evaluators.frozen import Evaluator, load_evaluators
 from ..export_run import BUNDLED
@@ -51,7 +51,7 @@ def measure(root: Path, limit: int | None = None, sheets: Path | None = None) ->
     """All figures of the suite on the pairs of a data set: of its generic half, and of its bound half where identifiers
     are bundled."""
     protocol, evaluators = read_protocol(), load_evaluators()
-    records = [record for record in read_records(root) if not record.factors.get("negative")]
+    records = without_faults(read_records(root))
     pairs = read_pairs(root, records)
     generic, bound = (
         [p for p in pairs if p.picture.factors.get("half") == half][:limit] for half in ("generic", "bound")
