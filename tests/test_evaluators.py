@@ -209,7 +209,8 @@ def test_trained_frozen_loaded_and_the_suite_measures_with_them(
         monkeypatch.setattr(suite, "load_evaluators", lambda: evaluators)
     result = tmp_path / "results" / "base.json"
     sheets = tmp_path / "sheets"
-    evaluate.main(["base", "--data", str(data), "--json", str(result), "--sheets", str(sheets)])
+    kept = ["--kept", str(tmp_path / "kept")]
+    evaluate.main(["base", "--data", str(data), "--json", str(result), "--sheets", str(sheets), *kept])
     figures = json.loads(result.read_text())
     keys = {key for key in figures if not key.endswith(("_low", "_high"))}
     assert keys >= {
@@ -223,13 +224,14 @@ def test_trained_frozen_loaded_and_the_suite_measures_with_them(
         assert figures[f"{key}_low"] <= figures[key] + 1e-9 and figures[key] <= figures[f"{key}_high"] + 1e-9, key
     assert {path.name for path in sheets.iterdir()} >= {"pictures.png", "worst_contact.png", "worst_surface.png"}
 
-    evaluate.main(["ladder", "--data", str(studio), "--json", str(result), "--limit", "8", "--sheets", str(sheets)])
+    few = ["--limit", "8", "--sheets", str(sheets), *kept]
+    evaluate.main(["ladder", "--data", str(studio), "--json", str(result), *few])
     figures = json.loads(result.read_text())
     for key in ("kid_blur2", "accuracy_surface_noise", "category_leak", "contact_rate_lifted", "extension_grown"):
         assert f"first_{key}" in figures and f"second_{key}_low" in figures
     assert (sheets / "rungs.png").is_file()
 
-    tried = ["--steps", "1", "2", "--guidance", "3", "--limit", "6"]
+    tried = ["--steps", "1", "2", "--guidance", "3", "--limit", "6", *kept]
     choose_sampling.main(["--data", str(data), "--json", str(result), *tried])
     figures = json.loads(result.read_text())
     assert figures["steps1_guidance3_kid_background"] != figures["steps2_guidance3_kid_background"]

@@ -2,7 +2,8 @@
 
 DIR is a rendered data set in BG60k's layout with factors, for instance
 `python -m training.render --seed-range 300000:300960 --held-out --out DIR`. Prints a table and writes one flat JSON
-object in which every KEY has KEY_low and KEY_high beside it, the bounds of its 95% interval.
+object in which every KEY has KEY_low and KEY_high beside it, the bounds of its 95% interval. What was painted is kept:
+a measurement that was stopped goes on where it was.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from bg_core.files import replacing
 
+from .kept import keeping
 from .metrics.intervals import Figure, flat
 from .suites import SUITES
 
@@ -38,8 +40,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, required=True, help="file for the figures")
     parser.add_argument("--limit", type=int, help="measure only the first N scenes")
     parser.add_argument("--sheets", type=Path, help="folder for sheets of pictures, the worst ones among them")
+    parser.add_argument("--kept", type=Path, default=Path("runs/painted"), help="folder of painted pictures")
     options = parser.parse_args(arguments)
-    figures = SUITES[options.suite](options.data, options.limit, options.sheets)
+    with keeping(options.kept):
+        figures = SUITES[options.suite](options.data, options.limit, options.sheets)
     print(table(figures))
     write(figures, options.json)
 

@@ -13,6 +13,7 @@ from bg_core.base import grey_out, mask_channel
 from bg_core.composite import composite_product
 
 from .export import Base
+from .kept import remembered
 from .protocol import Protocol
 from .sampling import Noise, euler_ancestral
 
@@ -54,7 +55,11 @@ def generate(
         )
         return pasted(base.autoencoder.decode(latents), image, mask)
 
-    return torch.cat(on_cores(painted, range(0, len(pictures), batch)))
+    def made_of() -> list[object]:
+        weights = [base.unet, base.text, base.autoencoder, base.vocabulary.host_ids]
+        return [*weights, protocol.sampling, batch, pictures, masks, list(captions)]
+
+    return torch.cat(on_cores(remembered(painted, made_of), range(0, len(pictures), batch)))
 
 
 def on_cores(

@@ -25,6 +25,10 @@ class Protocol:
     bootstrap_seed: int
     evaluators: Mapping[str, Mapping[str, Mapping[str, Any]]]
 
+    @property
+    def sampling(self) -> tuple[int, float, int]:
+        return self.steps, self.guidance, self.seed
+
 
 def read_protocol(path: Path = PROTOCOL) -> Protocol:
     tables = tomllib.loads(path.read_text())

@@ -16,6 +16,7 @@ from bg_core.regions import moved_border, region_of
 from ..attention import guide_layers
 from ..diffusion import demonstration_diffusion
 from ..generate import noise_of, on_cores, pasted
+from ..kept import remembered
 from ..painters import Painter
 from ..protocol import Protocol
 from ..sampling import euler_ancestral
@@ -167,4 +168,11 @@ def paint(
         picture, mask = some.pictures.float() / 255, some.given.float() / 255
         return pasted(painter.coder.decode(latents), picture, mask)
 
-    return torch.cat(on_cores(painted, range(0, len(subjects), batch), f"painting {arm.name}"))
+    @torch.no_grad()
+    def made_of() -> list[object]:
+        said = brush.context(arm, wishes, strength)
+        shown = [*vars(subjects).values(), said.values, said.positions, brush.texts.captions([""]).values]
+        return [painter.unet, painter.coder, protocol.sampling, batch, arm, *shown]
+
+    work = remembered(painted, made_of)
+    return torch.cat(on_cores(work, range(0, len(subjects), batch), f"painting {arm.name}"))

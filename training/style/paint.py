@@ -19,6 +19,7 @@ from ..attention import guide_layers
 from ..category.paint import Subjects
 from ..category.prompts import Context
 from ..generate import noise_of, on_cores, pasted
+from ..kept import remembered
 from ..painters import Painter
 from ..protocol import Protocol
 from ..sampling import euler_ancestral
@@ -127,8 +128,16 @@ def paint_in_style(
         picture, mask = some.pictures.float() / 255, some.given.float() / 255
         return pasted(brush.painter.coder.decode(latents), picture, mask)
 
+    @torch.no_grad()
+    def made_of() -> list[object]:
+        painter, said = brush.painter, context(range(len(subjects)))
+        looks = [brush.adapter, brush.adapter.config, brush.views.__qualname__, references.pictures, references.masks]
+        shown = [*vars(subjects).values(), said.values, said.positions, empty]
+        return [painter.unet, painter.coder, *looks, protocol.sampling, batch, arm, strength, *shown]
+
     # what looks beside the UNet's own self-attention is kept in its layers, for one batch at a time
-    return torch.cat(on_cores(painted, range(0, len(subjects), batch), cores=1 if arm.plain else None))
+    cores = 1 if arm.plain else None
+    return torch.cat(on_cores(remembered(painted, made_of), range(0, len(subjects), batch), cores=cores))
 
 
 def _beside(

@@ -1,0 +1,66 @@
+"""Painted pictures are kept on disk, batch by batch, so that a measurement that was stopped goes on where it was.
+
+Only what is painted between `with keeping(folder)` is; elsewhere nothing is written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from bg_core.files import replacing
+
+from .stamps import stamp_weights
+
+_FOLDER: ContextVar[Path | None] = ContextVar("folder of painted pictures", default=None)
+
+
+@contextmanager
+def keeping(folder: Path) -> Iterator[None]:
+    token = _FOLDER.set(folder)
+    try:
+        yield
+    finally:
+        _FOLDER.reset(token)
+
+
+def remembered(work: Callable[[int], Tensor], made_of: Callable[[], Iterable[object]]) -> Callable[[int], Tensor]:
+    """`work`, its results read from files where the same was done before.
+
+    `made_of` gives everything beside the start that decides the results: modules (their weights count), tensors, and
+    what its `repr` says whole. It can't give the code: whoever changes the sampler removes the folder.
+    """
+    folder = _FOLDER.get()
+    if folder is None:
+        return work
+    digest = _digest(made_of())
+
+    def kept(start: int) -> Tensor:
+        file = folder / f"{digest}_{start:06d}.safetensors"
+        if not file.is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            with replacing(file) as temporary:
+                save_file({"pictures": work(start).contiguous()}, temporary)
+        return load_file(file)["pictures"]
+
+    return kept
+
+
+def _digest(parts: Iterable[object]) -> str:
+    about = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, nn.Module):
+            stamp_weights(about, part)
+        elif isinstance(part, Tensor):
+            values = part.detach().cpu().contiguous()
+            about.update(f"{values.dtype} {tuple(values.shape)} ".encode() + values.numpy().tobytes())
+        else:
+            about.update(repr(part).encode())
+        about.update(b"\n")
+    return about.hexdigest()[:24]
