@@ -1,5 +1,6 @@
 """Blender itself: a few small scenes in processes of their own, as the commands render them."""
 
+import argparse
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ from tqdm import tqdm
 from bg_core.errors import ProductBackgroundError
 from training.data import read_records
 from training.render import farm
+from training.render.__main__ import seed_range
 from training.render.farm import Batch
 from training.render.layout import slot, write_lists
 from training.render.plan import PLAN, RESERVED_FROM, read_plan
@@ -225,3 +227,16 @@ ratio = (time.process_time() - work) / (time.perf_counter() - clock)
 def test_a_bad_range_is_explained():
     finished = render(Path("unused"), "--seed-range", "9:3")
     assert finished.returncode == 2 and "expected 0 <= A < B" in finished.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"), [("3:6", [3, 4, 5]), ("200000:200021:10", [200000, 200010, 200020]), ("0:9:20", [0])]
+)
+def test_ranges_of_seeds(text: str, seeds: list[int]):
+    assert list(seed_range(text)) == seeds
+
+
+@pytest.mark.parametrize("text", ["5", "a:b", "1:2:3:4", "4:4", "0:9:0", "-1:3"])
+def test_what_is_no_range_of_seeds_is_refused(text: str):
+    with pytest.raises(argparse.ArgumentTypeError, match="expected"):
+        seed_range(text)

@@ -11,18 +11,21 @@ from .farm import Batch, render_batch, report
 
 
 def seed_range(text: str) -> range:
+    """Seeds `A:B`, B not included, or every STEPth of them, `A:B:STEP`."""
     try:
-        first, last = (int(part) for part in text.split(":"))
+        first, last, step = (int(part) for part in (text if text.count(":") > 1 else f"{text}:1").split(":"))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"expected A:B such as 0:2000, got {text!r}") from None
-    if not 0 <= first < last:
-        raise argparse.ArgumentTypeError(f"expected 0 <= A < B, got {text!r}")
-    return range(first, last)
+        raise argparse.ArgumentTypeError(f"expected A:B such as 0:2000, or A:B:STEP, got {text!r}") from None
+    if not 0 <= first < last or step < 1:
+        raise argparse.ArgumentTypeError(f"expected 0 <= A < B, and STEP of at least 1, got {text!r}")
+    return range(first, last, step)
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m training.render", description=__doc__)
-    parser.add_argument("--seed-range", type=seed_range, required=True, help="seeds A:B, B not included")
+    parser.add_argument(
+        "--seed-range", type=seed_range, required=True, help="seeds A:B, B not included, or every tenth as A:B:10"
+    )
     parser.add_argument("--out", type=Path, required=True, help="data set folder; finished pictures are kept")
     parser.add_argument("--half", choices=("generic", "bound"), default="generic")
     parser.add_argument(
