@@ -55,11 +55,13 @@ def generate(
         )
         return pasted(base.autoencoder.decode(latents), image, mask)
 
-    def made_of() -> list[object]:
-        weights = [base.unet, base.text, base.autoencoder, base.vocabulary.host_ids]
-        return [*weights, protocol.sampling, batch, pictures, masks, list(captions)]
+    def shared() -> list[object]:
+        return [base.unet, base.text, base.autoencoder, base.vocabulary.host_ids, protocol.sampling]
 
-    return torch.cat(on_cores(remembered(painted, made_of), range(0, len(pictures), batch)))
+    def own(start: int) -> list[object]:
+        return [list(captions[start : start + batch]), *(t[start : start + batch] for t in (pictures, masks))]
+
+    return torch.cat(on_cores(remembered(painted, shared, own), range(0, len(pictures), batch)))
 
 
 def on_cores(

@@ -30,19 +30,22 @@ def keeping(folder: Path) -> Iterator[None]:
         _FOLDER.reset(token)
 
 
-def remembered(work: Callable[[int], Tensor], made_of: Callable[[], Iterable[object]]) -> Callable[[int], Tensor]:
+def remembered(
+    work: Callable[[int], Tensor], shared: Callable[[], Iterable[object]], own: Callable[[int], Iterable[object]]
+) -> Callable[[int], Tensor]:
     """`work`, its results read from files where the same was done before.
 
-    `made_of` gives everything beside the start that decides the results: modules (their weights count), tensors, and
-    what its `repr` says whole. It can't give the code: whoever changes the sampler removes the folder.
+    `shared` gives what decides all results, `own` what decides that of the batch beginning at a row: modules (their
+    weights count), tensors, and what its `repr` says whole. So a list that grew paints only what is new. They can't
+    give the code: whoever changes the sampler removes the folder.
     """
     folder = _FOLDER.get()
     if folder is None:
         return work
-    digest = _digest(made_of())
+    digest = _digest(shared())
 
     def kept(start: int) -> Tensor:
-        file = folder / f"{digest}_{start:06d}.safetensors"
+        file = folder / f"{_digest([digest, start, *own(start)])}.safetensors"
         if not file.is_file():
             folder.mkdir(parents=True, exist_ok=True)
             with replacing(file) as temporary:
@@ -63,4 +66,4 @@ def _digest(parts: Iterable[object]) -> str:
         else:
             about.update(repr(part).encode())
         about.update(b"\n")
-    return about.hexdigest()[:24]
+    return about.hexdigest()[:32]

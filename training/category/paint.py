@@ -168,11 +168,13 @@ def paint(
         picture, mask = some.pictures.float() / 255, some.given.float() / 255
         return pasted(painter.coder.decode(latents), picture, mask)
 
-    @torch.no_grad()
-    def made_of() -> list[object]:
-        said = brush.context(arm, wishes, strength)
-        shown = [*vars(subjects).values(), said.values, said.positions, brush.texts.captions([""]).values]
-        return [painter.unet, painter.coder, protocol.sampling, batch, arm, *shown]
+    def shared() -> list[object]:
+        return [painter.unet, painter.text, painter.coder, protocol.sampling, arm]
 
-    work = remembered(painted, made_of)
+    def own(start: int) -> list[object]:
+        said = brush.context(arm, wishes[start : start + batch], strength)
+        some = subjects.chosen(range(start, min(start + batch, len(subjects))))
+        return [said.values, said.positions, *vars(some).values()]
+
+    work = remembered(painted, shared, own)
     return torch.cat(on_cores(work, range(0, len(subjects), batch), f"painting {arm.name}"))

@@ -128,16 +128,19 @@ def paint_in_style(
         picture, mask = some.pictures.float() / 255, some.given.float() / 255
         return pasted(brush.painter.coder.decode(latents), picture, mask)
 
-    @torch.no_grad()
-    def made_of() -> list[object]:
-        painter, said = brush.painter, context(range(len(subjects)))
-        looks = [brush.adapter, brush.adapter.config, brush.views.__qualname__, references.pictures, references.masks]
-        shown = [*vars(subjects).values(), said.values, said.positions, empty]
-        return [painter.unet, painter.coder, *looks, protocol.sampling, batch, arm, strength, *shown]
+    def shared() -> list[object]:
+        looks = [brush.adapter, brush.adapter.config, brush.views.__qualname__, arm, strength]
+        return [brush.painter.unet, brush.painter.coder, *looks, empty, protocol.sampling]
+
+    def own(start: int) -> list[object]:
+        rows = range(start, min(start + batch, len(subjects)))
+        said = context(rows)
+        parts = (*vars(subjects.chosen(rows)).values(), *vars(references.chosen(rows)).values())
+        return [said.values, said.positions, *parts]
 
     # what looks beside the UNet's own self-attention is kept in its layers, for one batch at a time
     cores = 1 if arm.plain else None
-    return torch.cat(on_cores(remembered(painted, made_of), range(0, len(subjects), batch), cores=cores))
+    return torch.cat(on_cores(remembered(painted, shared, own), range(0, len(subjects), batch), cores=cores))
 
 
 def _beside(
