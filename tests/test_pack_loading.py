@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 IMPORT_LIMIT_S = 0.2
 
 LOAD_THE_PACK = """
-import asyncio, importlib.util, json, os, sys, time
+import asyncio, gc, importlib.util, json, os, sys, time
 comfyui, pack = sys.argv[1:3]
 sys.argv = [sys.argv[0], "--cpu", "--base-directory", os.getcwd()]
 sys.path.insert(0, comfyui)
@@ -31,6 +31,10 @@ from comfy_api.latest import ComfyExtension
 # ComfyUI makes an input folder where there is none; a user may take it away, or name another one.
 os.rmdir(folder_paths.get_input_directory())
 before = set(sys.modules)
+# Torch's and ComfyUI's hundred thousands of objects are not ours: whether the collector walks through all of them just
+# now, a fifth of a second, is chance.
+gc.collect()
+gc.freeze()
 started = time.process_time(), time.perf_counter()
 name = pack.replace(".", "_x_")
 spec = importlib.util.spec_from_file_location(name, os.path.join(pack, "__init__.py"))
