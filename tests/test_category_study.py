@@ -18,7 +18,8 @@ from PIL import Image
 from bg_core.errors import ProductBackgroundError
 from bg_core.vocabulary import Category, CategoryVocabulary
 from bg_core.vocabulary_files import write_vocabulary
-from training import add_category, category_study, evaluate
+from tests.measured import measured_twice
+from training import add_category, category_study
 from training.attention import guide_layers
 from training.category import exam as category_exam
 from training.category import lots as category_lots
@@ -392,16 +393,7 @@ def test_the_suite_measures_what_is_bundled(
     monkeypatch.setattr(suite, "read_protocol", lambda: QUICK)
     data = scenes(tmp_path / "test", 6, "bound")
     result, sheets = tmp_path / "results.json", tmp_path / "sheets"
-    command = ["category", "--data", str(data), "--json", str(result), "--kept", str(tmp_path / "kept")]
-    command += ["--sheets", str(sheets)]
-    evaluate.main(command)
-    figures = json.loads(result.read_text())
-    painted = {file: file.read_bytes() for file in (tmp_path / "kept").iterdir()}
-    for file in sorted(painted)[::2]:  # as if it had been stopped
-        file.unlink()
-    evaluate.main(command)
-    assert json.loads(result.read_text()) == figures
-    assert {file: file.read_bytes() for file in (tmp_path / "kept").iterdir()} == painted
+    figures = measured_twice(["category", "--data", data, "--sheets", sheets], result, tmp_path / "kept")
     keys = {key for key in figures if not key.endswith(("_low", "_high"))}
     assert keys >= {
         "accuracy", "accuracy_swapped", "accuracy_real", "accuracy_plain_text", "accuracy_described",

@@ -15,7 +15,7 @@ from bg_core.style_adapter import StyleAdapter
 from bg_core.style_config import StyleConfig, save_style
 from bg_core.vocabulary import Category
 from bg_core.vocabulary_files import write_vocabulary
-from training import evaluate
+from tests.measured import measured_twice
 from training.category.paint import Subjects
 from training.category.prompts import Texts
 from training.data import Record, load_masks, load_pictures, read_records
@@ -92,16 +92,8 @@ def test_the_suite_measures_every_arm(
     }.items():  # fmt: skip
         monkeypatch.setattr(suite, name, value)
     data, result, sheets = pairs(tmp_path / "test", 6), tmp_path / "results.json", tmp_path / "sheets"
-    command = ["style", "--data", str(data), "--json", str(result), "--limit", "6", "--kept", str(tmp_path / "kept")]
-    command += ["--sheets", str(sheets)]
-    evaluate.main(command)
-    figures = json.loads(result.read_text())
-    painted = {file: file.read_bytes() for file in (tmp_path / "kept").iterdir()}
-    for file in sorted(painted)[::2]:  # as if it had been stopped
-        file.unlink()
-    evaluate.main(command)
-    assert json.loads(result.read_text()) == figures
-    assert {file: file.read_bytes() for file in (tmp_path / "kept").iterdir()} == painted
+    arguments = ["style", "--data", data, "--limit", 6, "--sheets", sheets]
+    figures = measured_twice(arguments, result, tmp_path / "kept")
     keys = {key for key in figures if not key.endswith(("_low", "_high"))}
     assert keys >= {
         "retrieval_top1", "retrieval_real", "retrieval_top1_without", "retrieval_top1_palette",

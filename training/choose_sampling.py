@@ -21,7 +21,7 @@ from .evaluators.frozen import load_evaluators
 from .export import load_base
 from .export_run import BUNDLED
 from .generate import generate
-from .kept import keeping
+from .kept import PAINTED, keeping
 from .metrics.intervals import Figure
 from .protocol import read_protocol
 from .suites.base import anchors
@@ -65,7 +65,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, nargs="+", default=[20])
     parser.add_argument("--guidance", type=float, nargs="+", default=[1.5, 2.0, 3.0, 4.0])
     parser.add_argument("--limit", type=int, help="measure only so many scenes, from the whole list alike")
-    parser.add_argument("--kept", type=Path, default=Path("runs/painted"), help="folder of painted pictures")
+    parser.add_argument(
+        "--kept", type=Path, default=PAINTED, help="folder of painted pictures, where a stopped run goes on"
+    )
     options = parser.parse_args(arguments)
     with keeping(options.kept):
         figures = measure(options.data, options.steps, options.guidance, options.limit)

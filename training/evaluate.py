@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bg_core.files import replacing
 
-from .kept import keeping
+from .kept import PAINTED, keeping
 from .metrics.intervals import Figure, flat
 from .suites import SUITES
 
@@ -40,7 +40,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, required=True, help="file for the figures")
     parser.add_argument("--limit", type=int, help="measure only the first N scenes")
     parser.add_argument("--sheets", type=Path, help="folder for sheets of pictures, the worst ones among them")
-    parser.add_argument("--kept", type=Path, default=Path("runs/painted"), help="folder of painted pictures")
+    parser.add_argument(
+        "--kept", type=Path, default=PAINTED, help="folder of painted pictures, where a stopped run goes on"
+    )
     options = parser.parse_args(arguments)
     with keeping(options.kept):
         figures = SUITES[options.suite](options.data, options.limit, options.sheets)

@@ -5,24 +5,27 @@ Only what is painted between `with keeping(folder)` is; elsewhere nothing is wri
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from bg_core.files import replacing
 
-from .stamps import stamp_weights
+from .stamps import digest_of
+
+PAINTED = Path("runs/painted")
+"""Where commands keep what they paint, unless they are told."""
 
 _FOLDER: ContextVar[Path | None] = ContextVar("folder of painted pictures", default=None)
 
 
 @contextmanager
 def keeping(folder: Path) -> Iterator[None]:
+    """Whatever `remembered` is given inside is kept in `folder`, which is made where it's missing."""
     token = _FOLDER.set(folder)
     try:
         yield
@@ -35,17 +38,17 @@ def remembered(
 ) -> Callable[[int], Tensor]:
     """`work`, its results read from files where the same was done before.
 
-    `shared` gives what decides all results, `own` what decides that of the batch beginning at a row: modules (their
-    weights count), tensors, and what its `repr` says whole. So a list that grew paints only what is new. They can't
-    give the code: whoever changes the sampler removes the folder.
+    `shared` gives what decides all results, `own` what decides that of the batch beginning at a row, as `digest_of`
+    takes it. So a list that grew paints only what is new. They can't give the code: whoever changes the sampler removes
+    the folder.
     """
     folder = _FOLDER.get()
     if folder is None:
         return work
-    digest = _digest(shared())
+    digest = digest_of(shared())
 
     def kept(start: int) -> Tensor:
-        file = folder / f"{_digest([digest, start, *own(start)])}.safetensors"
+        file = folder / f"{digest_of([digest, start, *own(start)])}.safetensors"
         if not file.is_file():
             folder.mkdir(parents=True, exist_ok=True)
             with replacing(file) as temporary:
@@ -53,17 +56,3 @@ def remembered(
         return load_file(file)["pictures"]
 
     return kept
-
-
-def _digest(parts: Iterable[object]) -> str:
-    about = hashlib.sha256()
-    for part in parts:
-        if isinstance(part, nn.Module):
-            stamp_weights(about, part)
-        elif isinstance(part, Tensor):
-            values = part.detach().cpu().contiguous()
-            about.update(f"{values.dtype} {tuple(values.shape)} ".encode() + values.numpy().tobytes())
-        else:
-            about.update(repr(part).encode())
-        about.update(b"\n")
-    return about.hexdigest()[:32]

@@ -27,6 +27,7 @@ class Protocol:
 
     @property
     def sampling(self) -> tuple[int, float, int]:
+        """All that decides how a picture is painted: steps, guidance, seed."""
         return self.steps, self.guidance, self.seed
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from .data import Record
 
@@ -26,6 +26,21 @@ def stamp_weights(about: Any, module: object) -> None:
     if isinstance(module, nn.Module):
         for value in module.state_dict().values():
             about.update(value.detach().cpu().float().contiguous().numpy().tobytes())
+
+
+def digest_of(parts: Iterable[object]) -> str:
+    """32 hex digits of modules (their weights count), tensors, and what its `repr` says whole."""
+    about = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, nn.Module):
+            stamp_weights(about, part)
+        elif isinstance(part, Tensor):
+            values = part.detach().cpu().contiguous()
+            about.update(f"{values.dtype} {tuple(values.shape)} ".encode() + values.numpy().tobytes())
+        else:
+            about.update(repr(part).encode())
+        about.update(b"\n")
+    return about.hexdigest()[:32]
 
 
 def stamp_records(about: Any, records: Iterable[Record]) -> None:

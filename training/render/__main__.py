@@ -13,7 +13,8 @@ from .farm import Batch, render_batch, report
 def seed_range(text: str) -> range:
     """Seeds `A:B`, B not included, or every STEPth of them, `A:B:STEP`."""
     try:
-        first, last, step = (int(part) for part in (text if text.count(":") > 1 else f"{text}:1").split(":"))
+        first, last, *rest = (int(part) for part in text.split(":"))
+        (step,) = rest or [1]
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected A:B such as 0:2000, or A:B:STEP, got {text!r}") from None
     if not 0 <= first < last or step < 1:
