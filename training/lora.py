@@ -80,16 +80,19 @@ def add_lora(unet: nn.Module, rank: int, alpha: float) -> Lora:
         raise ProductBackgroundError(
             f"Expected a UNet with plain cross-attention layers to add a LoRA to; found {len(found)} of them."
         )
-    added = {}
-    for name, layer in found.items():
+    added = {name: LoraLinear(layer, rank, alpha / rank) for name, layer in found.items()}
+    _put(unet, added)
+    return Lora(added, rank, alpha)
+
+
+def _put(unet: nn.Module, layers: Mapping[str, nn.Module]) -> None:
+    for name, layer in layers.items():
         parent, _, last = name.rpartition(".")
-        added[name] = LoraLinear(layer, rank, alpha / rank)
         owner = unet.get_submodule(parent)
         if isinstance(owner, nn.ModuleList):
-            owner[int(last)] = added[name]
+            owner[int(last)] = layer
         else:
-            setattr(owner, last, added[name])
-    return Lora(added, rank, alpha)
+            setattr(owner, last, layer)
 
 
 def lora_beside(weights_file: Path, name: str) -> Path:
@@ -106,9 +109,12 @@ def lora_beside(weights_file: Path, name: str) -> Path:
     )
 
 
-def load_lora(unet: nn.Module, path: str | os.PathLike[str], base: str) -> Lora:
-    """`add_lora` with a file's rank and numbers, frozen."""
+@torch.no_grad()
+def load_lora(unet: nn.Module, path: str | os.PathLike[str], base: str) -> None:
+    """Adds a file's LoRA to the weights of `unet`, in place, as ComfyUI does: a step then costs what it did before."""
     config = weights.read_header(path).config
     lora = add_lora(unet, int(config["rank"]), float(config["alpha"]))
     lora.load(path, base)
-    return lora.requires_grad_(False)
+    for layer in lora.layers:
+        layer.layer.weight += layer.scale * (layer.up @ layer.down)
+    _put(unet, {name: layer.layer for name, layer in zip(lora.names, lora.layers, strict=True)})
