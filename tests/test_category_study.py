@@ -9,6 +9,7 @@ import shutil
 import tomllib
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from training.category import lots as category_lots
 from training.category.leak import leak_energies, leak_ratio
 from training.category.lots import Study, lots_and_exams
 from training.category.paint import Brush, Subjects, check_paintable
-from training.category.plan import ARMS
+from training.category.plan import ARMS, Arm
 from training.category.scores import SAID, UNSAID, covers, partners, read_scores, typical, write_scores
 from training.category.stage import Stage, bound_scenes
 from training.category.table import compare, read_marks, report
@@ -405,6 +406,21 @@ def test_the_suite_measures_what_is_bundled(
     for key in keys:
         assert figures[f"{key}_low"] <= figures[key] + 1e-6, key
     assert {path.name for path in sheets.iterdir()} >= {"grid.png", "pictures.png", "worst_category.png"}
+
+
+def test_arms_in_words_are_the_bases_own() -> None:
+    """Identifiers come with a LoRA perhaps; what they are compared with mustn't."""
+    by: dict[str, set[str]] = {}
+
+    def paint(brush: str, arm: Arm, *_: Any) -> torch.Tensor:
+        by.setdefault(arm.name, set()).add(brush)
+        return torch.zeros(1)
+
+    suite.painted_pictures("identifiers", "words", SimpleNamespace(paint=paint), QUICK)  # type: ignore[arg-type]
+    assert by == {
+        "masked": {"identifiers"}, "masked_training": {"identifiers"},
+        "plain_text": {"words"}, "described": {"words"}, "caption": {"words"},
+    }  # fmt: skip
 
 
 def test_each_figure_is_the_worse_evaluators(painter: Painter, tmp_path: Path) -> None:

@@ -64,29 +64,33 @@ def measure(root: Path, limit: int | None = None, sheets: Path | None = None) ->
     """All figures of the suite on the bound scenes of a data set."""
     protocol, evaluators = read_protocol(), load_evaluators()
     painter = load_painter(BUNDLED)
-    brush = bundled_brush(painter, WEIGHTS)
+    brush, words = bundled_brush(load_painter(BUNDLED), WEIGHTS), Brush.of(painter)
     stage = Stage.of(painter, bound_scenes(read_records(root), tuple(brush.vectors), limit))
-    pictures = painted_pictures(brush, stage, protocol) | {"accuracy_real": stage.real(painter)}
+    pictures = painted_pictures(brush, words, stage, protocol) | {"accuracy_real": stage.real(painter)}
     masks, own = stage.subjects.masks, stage.categories("own")
     pictures["constant"] = constant_backgrounds(pictures["accuracy_real"], masks, own)
     judged = []
     for evaluator in evaluators:
         scores = {key: stage.score(evaluator, some, whose(key)) for key, some in pictures.items()}
         judged.append((scores, groups_of(stage, scores, protocol)))
-    figures = worse([groups for _, groups in judged]) | leak_figures(painter, brush, stage, protocol)
+    figures = worse([groups for _, groups in judged]) | leak_figures(brush, stage, protocol)
     if sheets is not None:
         draw_sheets(brush, stage, pictures, judged[0][0], protocol, sheets)
     return figures
 
 
-def painted_pictures(brush: Brush, stage: Stage, protocol: Protocol) -> dict[str, Tensor]:
-    """What `PAINTED` says; without an identifier, nobody's background is asked for, so that is painted only once."""
+def painted_pictures(brush: Brush, words: Brush, stage: Stage, protocol: Protocol) -> dict[str, Tensor]:
+    """What `PAINTED` says: arms with identifiers by `brush`, the others by `words`, the base as it is.
+
+    Without an identifier, nobody's background is asked for, so that is painted only once.
+    """
     done: dict[tuple[str, Which, float], Tensor] = {}
     pictures = {}
     for key, (arm, which, strength) in PAINTED.items():
         what: tuple[str, Which, float] = (arm, which if strength else "own", strength)
         if what not in done:
-            done[what] = stage.paint(brush, ARMS[arm], what[1], protocol, strength)
+            by = brush if ARMS[arm].identifiers else words
+            done[what] = stage.paint(by, ARMS[arm], what[1], protocol, strength)
         pictures[key] = done[what]
     return pictures
 
@@ -162,7 +166,7 @@ def groups_of(stage: Stage, scores: dict[str, Scores], protocol: Protocol) -> li
     ]
 
 
-def leak_figures(painter: Painter, brush: Brush, stage: Stage, protocol: Protocol) -> dict[str, Figure]:
+def leak_figures(brush: Brush, stage: Stage, protocol: Protocol) -> dict[str, Figure]:
     """`leak_ratio` with the mask and without (`_unmasked`), each also with CLIP's later tokens left open (`_open`).
 
     `leak_ratio_t1` to `_t5`: in each part of the schedule, the noisiest last.
@@ -170,7 +174,7 @@ def leak_figures(painter: Painter, brush: Brush, stage: Stage, protocol: Protoco
     own, swapped = stage.wishes("own"), stage.wishes("swapped")
     figures = {}
     with torch.no_grad():
-        parts = [painter.coder.encode(some.float() / 255) for some in stage.subjects.pictures.split(16)]
+        parts = [brush.painter.coder.encode(some.float() / 255) for some in stage.subjects.pictures.split(16)]
     clean = torch.cat(parts)
     for suffix, masked, opened in (
         ("", True, False),
