@@ -36,7 +36,7 @@ def create_extension() -> ProductBackgroundExtension:
     """Makes ComfyUI know the pack's model folders, routes and demonstration base, and returns the extension."""
     # Here and not in on_load(): ComfyUI 0.3.75 never calls on_load().
     register_demonstration_base()
-    category_files.FOLDER.register()
+    category_files.register()
     style_files.FOLDER.register()
     register_weights_route()
     register_category_route()

@@ -8,12 +8,14 @@ import torch
 from bg_core.style_config import load_style
 from bg_core.vocabulary import CategoryVocabulary
 from training.export_run import BUNDLED
+from training.lora import LAYERS, load_lora
 from training.painters import load_painter
 from training.render.categories import CATEGORIES
 from training.style.unet import adapter_layers
 
 MODELS = BUNDLED.parent.parent
 IDENTIFIERS = MODELS / "category_weights" / "product_background_demo_categories.safetensors"
+LORA = MODELS / "loras" / "product_background_demo_categories_lora.safetensors"
 STYLE = MODELS / "style_weights" / "product_background_demo_style.safetensors"
 
 
@@ -46,6 +48,16 @@ def test_identifiers_and_style_weights_are_of_the_bundled_base(identifiers: Cate
     assert header.base == painter.family and adapter.config.layers == adapter_layers(painter.unet)
 
 
+def test_the_lora_is_the_identifiers_own_and_reaches_every_layer(identifiers: CategoryVocabulary) -> None:
+    assert identifiers.header.config["lora"] == LORA.name
+    painter = load_painter(BUNDLED)
+    layers = {name: module for name, module in painter.unet.named_modules() if name.endswith(LAYERS)}
+    before = {name: layer.weight.clone() for name, layer in layers.items()}
+    load_lora(painter.unet, LORA, painter.family)
+    # additions start at zero: a layer that stayed there would have learned nothing
+    assert [name for name, layer in layers.items() if torch.equal(layer.weight, before[name])] == []
+
+
 def test_style_weights_learned_and_speak_through_every_layer() -> None:
     """The values' projections start at zero: one that stayed there would be silent."""
     header, adapter = load_style(STYLE)
@@ -56,5 +68,5 @@ def test_style_weights_learned_and_speak_through_every_layer() -> None:
 
 def test_nothing_else_is_bundled() -> None:
     assert {str(path.relative_to(MODELS)) for path in MODELS.rglob("*.safetensors")} == {
-        str(path.relative_to(MODELS)) for path in (BUNDLED, IDENTIFIERS, STYLE)
+        str(path.relative_to(MODELS)) for path in (BUNDLED, IDENTIFIERS, LORA, STYLE)
     }

@@ -93,8 +93,10 @@ def test_folders_are_added_and_nothing_is_taken_away(pack: SimpleNamespace, monk
 
     files = pack.category_files
     monkeypatch.setitem(folder_paths.folder_names_and_paths, files.FOLDER.kind, (["/mine"], set()))
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "loras", (["/own"], {".safetensors"}))
     for _ in range(2):
-        files.FOLDER.register()
+        files.register()
+    assert folder_paths.get_folder_paths("loras") == ["/own", str(files.LORAS)]
     folders, extensions = folder_paths.folder_names_and_paths[files.FOLDER.kind]
     assert folders == ["/mine", str(Path(folder_paths.models_dir) / files.FOLDER.kind), str(files.FOLDER.bundled)]
     assert extensions == {".safetensors"}
