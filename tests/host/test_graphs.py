@@ -96,7 +96,7 @@ def test_the_category_taken_is_told_and_words_that_name_none_are_refused(run, cl
 
 
 def attention_shares(graph: Graph, result: Result) -> tuple[float, float]:
-    """Background's and product's, in percent, over all layers; cells of the coarse ones lie across the product's edge."""
+    """Background's and product's, in percent, over all layers; coarse ones have cells across the product's edge."""
     report = result.text(find_node(graph, "Share of attention"))
     mean = next(line for line in report.splitlines() if line.startswith("mean of all"))
     background, product = (float(share) for share in re.findall(r"(?:background|product) ([\d.]+)%", mean))
