@@ -75,24 +75,25 @@ class Lora(nn.Module):
 
 def add_lora(unet: nn.Module, rank: int, alpha: float) -> Lora:
     """Put additions into every cross-attention layer of `unet`, in place; drawn from torch's global generator."""
-    found = {name: layer for name, layer in unet.named_modules() if name.endswith(LAYERS)}
-    if not found or any(isinstance(layer, LoraLinear) for layer in found.values()):
-        raise ProductBackgroundError(
-            f"Expected a UNet with plain cross-attention layers to add a LoRA to; found {len(found)} of them."
-        )
-    added = {name: LoraLinear(layer, rank, alpha / rank) for name, layer in found.items()}
-    _put(unet, added)
-    return Lora(added, rank, alpha)
-
-
-def _put(unet: nn.Module, layers: Mapping[str, nn.Module]) -> None:
-    for name, layer in layers.items():
+    lora = _additions(unet, rank, alpha)
+    for name, layer in zip(lora.names, lora.layers, strict=True):
         parent, _, last = name.rpartition(".")
         owner = unet.get_submodule(parent)
         if isinstance(owner, nn.ModuleList):
             owner[int(last)] = layer
         else:
             setattr(owner, last, layer)
+    return lora
+
+
+def _additions(unet: nn.Module, rank: int, alpha: float) -> Lora:
+    """Additions to the layers of `unet`, which they leave as they are."""
+    found = {name: layer for name, layer in unet.named_modules() if name.endswith(LAYERS)}
+    if not found or any(isinstance(layer, LoraLinear) for layer in found.values()):
+        raise ProductBackgroundError(
+            f"Expected a UNet with plain cross-attention layers to add a LoRA to; found {len(found)} of them."
+        )
+    return Lora({name: LoraLinear(layer, rank, alpha / rank) for name, layer in found.items()}, rank, alpha)
 
 
 def lora_beside(weights_file: Path, name: str) -> Path:
@@ -113,8 +114,7 @@ def lora_beside(weights_file: Path, name: str) -> Path:
 def load_lora(unet: nn.Module, path: str | os.PathLike[str], base: str) -> None:
     """Adds a file's LoRA to the weights of `unet`, in place, as ComfyUI does: a step then costs what it did before."""
     config = weights.read_header(path).config
-    lora = add_lora(unet, int(config["rank"]), float(config["alpha"]))
+    lora = _additions(unet, int(config["rank"]), float(config["alpha"]))
     lora.load(path, base)
     for layer in lora.layers:
         layer.layer.weight += layer.scale * (layer.up @ layer.down)
-    _put(unet, {name: layer.layer for name, layer in zip(lora.names, lora.layers, strict=True)})
