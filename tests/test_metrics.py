@@ -86,6 +86,20 @@ def test_distances_between_sets_grow_with_blur_noise_and_strangeness(features):
     assert apart == sorted(apart) and apart[-1] > 3 * apart[0]
 
 
+def test_patches_are_those_of_their_own_picture_inside_its_background():
+    """More pictures than are unfolded at once: noise grows with the row, and is louder still where it doesn't count."""
+    n = 40
+    noise = torch.randn(n, 3, 32, 32, generator=torch.Generator().manual_seed(7))
+    strength = torch.arange(1.0, n + 1)[:, None, None, None]
+    where = torch.zeros(n, 1, 32, 32)
+    where[..., 16:] = 1
+    noise[..., :12] *= 100  # patches' centres lie inside, their edges a little outside
+    finest = laplacian_patches(noise * strength, where, 30, levels=1, side=3)[0]
+    assert finest.shape == (n, 30, 27)
+    spread = finest.flatten(1).std(1) / strength.flatten()
+    assert float(spread.min() / spread.mean()) > 0.8 and float(spread.max() / spread.mean()) < 1.2
+
+
 def test_the_kernel_distance_is_unbiased_and_needs_no_subsets(features):
     """One distribution against itself: near zero, and the mean over subsets is the whole sets' figure."""
     a, b = standardised(features(scenes(40, seed=3)), features(scenes(40, seed=4)))
