@@ -224,6 +224,9 @@ def test_trained_frozen_loaded_and_the_suite_measures_with_them(
         assert figures[f"{key}_low"] <= figures[key] + 1e-9 and figures[key] <= figures[f"{key}_high"] + 1e-9, key
     assert {path.name for path in sheets.iterdir()} >= {"pictures.png", "worst_contact.png", "worst_surface.png"}
 
+    with pytest.raises(ProductBackgroundError, match="found 4 scenes of 4 categories"):
+        base_suite.measure(data, limit=4)  # no category twice
+
     few = ["--limit", "8", "--sheets", str(sheets), *kept]
     evaluate.main(["ladder", "--data", str(studio), "--json", str(result), *few])
     figures = json.loads(result.read_text())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,8 +40,13 @@ def measure(root: Path, limit: int | None = None, sheets: Path | None = None) ->
     protocol, evaluators = read_protocol(), load_evaluators()
     everything = read_records(root)
     records = [r for r in without_faults(everything) if r.factors][:limit]
-    if len({r.category for r in records}) < 2:
-        raise ProductBackgroundError(f"{root}: expected rendered scenes of at least two categories, with factors.")
+    counts = Counter(record.category for record in records)
+    if sum(count > 1 for count in counts.values()) < 2:
+        raise ProductBackgroundError(
+            f"{root}: expected two or more rendered scenes, with factors, of at least two categories; found "
+            f"{len(records)} scenes of {len(counts)} categories. Neighbouring seeds are of different categories: "
+            "render more of them, or raise --limit."
+        )
     base, _ = load_base(BUNDLED)
     arms, decoded = anchors(base, records)
     captions = [record.caption for record in records]
