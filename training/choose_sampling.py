@@ -13,8 +13,6 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
-from bg_core.errors import ProductBackgroundError
-
 from .data import read_records, without_faults
 from .evaluate import table, write
 from .evaluators.frozen import load_evaluators
@@ -24,7 +22,7 @@ from .generate import generate
 from .kept import PAINTED, keeping
 from .metrics.intervals import Figure
 from .protocol import read_protocol
-from .suites.base import anchors
+from .suites.base import anchors, check_judgeable
 from .suites.judge import Judge, worse
 from .suites.ladder import was_learnt
 
@@ -41,8 +39,7 @@ def measure(data: Path, steps: Sequence[int], guidances: Sequence[float], limit:
     protocol, evaluators = read_protocol(), load_evaluators()
     scenes = [r for r in without_faults(read_records(data)) if r.factors and not was_learnt(r)]
     records = scenes[:: max(1, len(scenes) // limit) if limit else 1][:limit]
-    if len({record.category for record in records}) < 2:
-        raise ProductBackgroundError(f"{data}: expected held-out scenes of at least two categories, with factors.")
+    check_judgeable(records, "held-out scenes", data)
     base, _ = load_base(BUNDLED)
     empty, _ = anchors(base, records)
     figures = {}

@@ -40,13 +40,7 @@ def measure(root: Path, limit: int | None = None, sheets: Path | None = None) ->
     protocol, evaluators = read_protocol(), load_evaluators()
     everything = read_records(root)
     records = [r for r in without_faults(everything) if r.factors][:limit]
-    counts = Counter(record.category for record in records)
-    if sum(count > 1 for count in counts.values()) < 2:
-        raise ProductBackgroundError(
-            f"{root}: expected two or more rendered scenes, with factors, of at least two categories; found "
-            f"{len(records)} scenes of {len(counts)} categories. Neighbouring seeds are of different categories: "
-            "render more of them, or raise --limit."
-        )
+    check_judgeable(records, "rendered scenes", root)
     base, _ = load_base(BUNDLED)
     arms, decoded = anchors(base, records)
     captions = [record.caption for record in records]
@@ -65,6 +59,17 @@ def measure(root: Path, limit: int | None = None, sheets: Path | None = None) ->
         if (root / "packshots").is_dir():
             draw_packshots(base, judges[0].evaluator, root, protocol, sheets)
     return figures
+
+
+def check_judgeable(records: list[Record], kind: str, root: Path) -> None:
+    """Raises ProductBackgroundError unless two categories have two pictures each, as a `Judge` compares them."""
+    counts = Counter(record.category for record in records)
+    if sum(count > 1 for count in counts.values()) < 2:
+        raise ProductBackgroundError(
+            f"{root}: expected two or more {kind}, with factors, of at least two categories; found {len(records)} "
+            f"scenes of {len(counts)} categories. Neighbouring seeds are of different categories: render more of "
+            "them, or raise --limit."
+        )
 
 
 def anchors(base: Base, records: list[Record]) -> tuple[Arms, Tensor]:
