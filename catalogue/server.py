@@ -230,8 +230,10 @@ class Server(Connection):
                     if left is not None and left <= 0:
                         await self.cancel(prompt_id)
                         raise TimedOut(f"Prompt {prompt_id} did not finish in {limit:.0f} s and was cancelled.")
+                    # Not wait_for: before Python 3.12 it drops a cancellation that comes together with the event.
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(watch.changed.wait(), 1.0 if left is None else min(left, 1.0))
+                        async with asyncio.timeout(1.0 if left is None else min(left, 1.0)):
+                            await watch.changed.wait()
                 watch.changed.clear()
                 if self._silent:
                     raise Unreachable(f"ComfyUI at {self.url} has gone.")
@@ -249,7 +251,8 @@ class Server(Connection):
         if not self._background:
             self._background = [asyncio.create_task(job()) for job in (self._listen, self._look)]
             with contextlib.suppress(TimeoutError):  # a proxy may not let websockets through: then looking must do
-                await asyncio.wait_for(self._listening.wait(), 3.0)
+                async with asyncio.timeout(3.0):
+                    await self._listening.wait()
 
     async def _listen(self) -> None:
         """Keep a websocket open; every ending it tells of wakes who waits for it."""

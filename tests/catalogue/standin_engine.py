@@ -143,7 +143,9 @@ class Engine:
         hangs = number == habits.hang_at or "[hang]" in text
         with contextlib.suppress(TimeoutError):
             if hangs or habits.seconds:
-                await asyncio.wait_for(self._interrupt.wait(), None if hangs else habits.seconds)
+                # Not wait_for: before Python 3.12 it drops the cancellation that comes together with the interrupt.
+                async with asyncio.timeout(None if hangs else habits.seconds):
+                    await self._interrupt.wait()
         await asyncio.sleep(0)
         if self._interrupt.is_set():
             raise Hurt(sampler, "interrupted", "")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,9 +17,11 @@ from catalogue.fleet import Fleet
 from catalogue.ledger import Ledger
 from catalogue.plan import Plan
 from catalogue.runner import Runner
+from catalogue.server import Server
 from tests.catalogue.shop import Heard, Shop, check_pictures, run, standing
 from tests.catalogue.standin import StandIn
 from tests.catalogue.standin_engine import Habits
+from tests.catalogue.standin_graph import example_graph
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -140,3 +143,46 @@ def test_a_catalogue_that_takes_long_to_read_loses_no_job(shop: Shop, monkeypatc
             assert (server.told()["executions"], server.told()["executed_twice"]) == (8, 0)
 
     asyncio.run(once())
+
+
+def graph_of_its_own() -> dict[str, Any]:
+    """One whose photograph the server has."""
+    return example_graph() | {"1": {"class_type": "LoadImage", "inputs": {"image": "example.png"}}}
+
+
+def test_a_wait_can_be_ended_in_the_moment_when_news_come() -> None:
+    """Its server goes while it wakes: a job that went on all the same would be painted twice."""
+
+    async def once(lag: int) -> None:
+        async with StandIn(Habits(hang_at=1)) as server, Server(server.url) as client:
+            prompt_id = await client.queue(graph_of_its_own())
+            waiting = asyncio.create_task(client.wait(prompt_id))
+            while not server.running:
+                await asyncio.sleep(0.02)
+            await asyncio.sleep(0.1)
+            client._watched[prompt_id].changed.set()
+            for _ in range(lag):
+                await asyncio.sleep(0)
+            waiting.cancel()
+            done, _ = await asyncio.wait([waiting], timeout=2)
+            assert done and waiting.cancelled(), f"{lag} turns of the loop after the news it goes on"
+
+    for lag in range(5):
+        asyncio.run(once(lag))
+
+
+def test_a_stand_in_goes_down_in_the_moment_of_an_interrupt() -> None:
+    async def once(lag: int) -> None:
+        async with StandIn(Habits(seconds=30)) as server, Server(server.url) as client:
+            await client.queue(graph_of_its_own())
+            while not server.running:
+                await asyncio.sleep(0.02)
+            await asyncio.sleep(0.1)
+            server._interrupt.set()
+            for _ in range(lag):
+                await asyncio.sleep(0)
+            async with asyncio.timeout(2):
+                await server.down()
+
+    for lag in range(5):
+        asyncio.run(once(lag))
