@@ -31,7 +31,7 @@ from training.data import Record, read_records
 from training.latents import encoded, kept_latents
 from training.lora import add_lora, load_lora
 from training.painters import Painter, load_painter
-from training.run import Settings
+from training.settings import Settings
 from training.train_category import Lesson, Teacher, on_product, teach
 
 

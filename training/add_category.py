@@ -26,7 +26,7 @@ from .export_run import BUNDLED, commit
 from .latents import kept_latents
 from .lora import load_lora, lora_beside
 from .painters import load_painter
-from .run import Settings
+from .settings import Settings
 from .train_category import Lesson, teach
 
 CONFIG = Path(__file__).parent / "configs" / "add_category.toml"

@@ -38,6 +38,7 @@ from .export_run import BUNDLED
 from .latents import kept_latents
 from .painters import load_painter
 from .protocol import PROTOCOL, read_protocol
+from .settings import read_toml
 from .stamps import sha256
 from .train_category import Lesson, teach
 
@@ -160,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise ProductBackgroundError("--generic and --test-generic belong together; only one was given.")
     check_paintable(load_painter(options.base), options.base)
     own = tomllib.loads(PROTOCOL.read_text())["category"]
-    config = tomllib.loads(options.config.read_text())
+    config = read_toml(options.config)
     study = Study(
         options.base, options.data, options.test, options.generic, options.test_generic, options.out, config,
         tuple(own["categories"]), tuple(own["seeds"]),

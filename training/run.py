@@ -1,4 +1,4 @@
-"""What every trainer shares: settings from one TOML file, resumable state in safetensors, EMA, logs, a progress bar.
+"""What every trainer shares: resumable state in safetensors, EMA, logs, a progress bar.
 
 Randomness comes from `Run.generator()`, which is seeded by the step number: a run that was killed and resumed draws the
 numbers it would have drawn, so its curve is the same.
@@ -12,11 +12,9 @@ import math
 import tempfile
 import threading
 import time
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,38 +27,10 @@ from tqdm import tqdm
 from bg_core.errors import ProductBackgroundError
 from bg_core.files import replacing
 
+from .settings import Settings
+
 if TYPE_CHECKING:
     from accelerate import Accelerator
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The common part of a run's TOML file; the rest is the trainer's own and comes as `options`."""
-
-    seed: int
-    steps: int
-    batch: int
-    learning_rate: float
-    warmup: int
-    ema: float
-    minutes_between_saves: float
-    options: Mapping[str, Any]
-
-    @classmethod
-    def read(cls, path: Path) -> Settings:
-        return cls.of(tomllib.loads(path.read_text()), str(path))
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any], where: str) -> Settings:
-        """`values` as TOML gives them; `where` they come from goes into error messages."""
-        values = dict(values)
-        options = values.pop("options", {})
-        known = set(cls.__dataclass_fields__) - {"options"}
-        if unknown := sorted(set(values) - known):
-            raise ProductBackgroundError(f"{where}: unknown settings {', '.join(unknown)}; known are {sorted(known)}.")
-        if missing := sorted(known - set(values)):
-            raise ProductBackgroundError(f"{where}: settings {', '.join(missing)} are missing.")
-        return cls(**values, options=options)
 
 
 def adamw(parameters: Iterable[Any], rate: float) -> torch.optim.Optimizer:

@@ -30,8 +30,9 @@ from .latents import kept_latents
 from .muon import Muon
 from .render.catalog import LIGHTS, PALETTE, PROPS, SURFACES, WALLS
 from .render.categories import CATEGORIES
-from .run import Run, Settings
+from .run import Run
 from .sampling import euler_ancestral
+from .settings import Settings
 from .stamps import begun_from
 from .text import Vocabulary
 

@@ -34,7 +34,8 @@ from .latents import Latents, kept_latents
 from .lora import add_lora
 from .painters import Painter, load_painter
 from .render.categories import CATEGORIES
-from .run import Run, Settings
+from .run import Run
+from .settings import Settings
 from .vocabulary import studio_category
 
 if TYPE_CHECKING:

@@ -24,7 +24,8 @@ from .evaluators.tasks import TASKS
 from .export import load_autoencoder
 from .export_run import BUNDLED
 from .muon import Muon
-from .run import Run, Settings
+from .run import Run
+from .settings import Settings
 
 CONFIG = Path(__file__).parent / "configs" / "evaluators.toml"
 SHAPES: dict[str, dict[str, Any]] = {

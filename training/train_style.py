@@ -31,8 +31,9 @@ from .data import Record, read_records, split, without_faults
 from .export_run import BUNDLED, commit
 from .metrics.references import copied
 from .painters import PRECISIONS, Painter, load_painter
-from .run import Run, Settings
+from .run import Run
 from .sampling import euler_ancestral
+from .settings import Settings
 from .stamps import begun_from
 from .style.batch import Recipe, StyleDraw, StyleScenes
 from .style.front import front_end

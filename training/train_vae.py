@@ -25,7 +25,8 @@ from .linear_pair import LinearPair, fit_pair, write
 from .metrics.pictures import fine_energy, finest_band, psnr, psnr_edges
 from .muon import Muon
 from .pca import PATCH, PatchPCA, fit
-from .run import Run, Settings
+from .run import Run
+from .settings import Settings
 
 CONFIG = Path(__file__).parent / "configs" / "vae.toml"
 VALIDATION = 32

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data import Record, read_records, without_faults
-from ..run import Settings
+from ..settings import Settings
 from .plan import ARMS, Plan
 
 CONFIG = Path(__file__).parent.parent / "configs" / "category_study.toml"
