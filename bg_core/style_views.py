@@ -13,6 +13,7 @@ Pictures [B,3,H,W] in [0,1]; masks and holes [B,1,H,W], 1 = product.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -60,6 +61,10 @@ class Views:
     def to(self, device: torch.device) -> Views:
         views = (self.style, self.layout, self.elements)
         return Views(*(View(view.pictures.to(device), view.hole.to(device)) for view in views))
+
+    def chosen(self, rows: Sequence[int]) -> Views:
+        views, which = (self.style, self.layout, self.elements), list(rows)
+        return Views(*(View(view.pictures[which], view.hole[which]) for view in views))
 
 
 def cleared(

@@ -26,7 +26,7 @@ from training.attention import guide_layers
 from training.data import read_records
 from training.metrics.references import copied, layout_iou, occupied
 from training.painters import Painter, load_painter
-from training.style.batch import Recipe, StyleScenes, hue_shifted, product_caption
+from training.style.batch import Recipe, StyleScenes
 from training.style.mixed import load_mixed
 from training.style.unet import adapter_layers, layer_names, styling
 
@@ -199,7 +199,7 @@ def test_groups_that_are_dropped_change_nothing(painter: Painter, data: Path) ->
         4, torch.Generator().manual_seed(0)
     )
     watched = teacher.watched(draw)
-    other, none = train_style.shuffled(draw, [1, 2, 3, 0]), dict.fromkeys(GROUPS, torch.zeros(4))
+    other, none = draw.with_references([1, 2, 3, 0]), dict.fromkeys(GROUPS, torch.zeros(4))
     errors = []
     for reference in (draw, other):
         with ExitStack() as scope:
@@ -209,35 +209,26 @@ def test_groups_that_are_dropped_change_nothing(painter: Painter, data: Path) ->
     assert watched["true"] != watched["none"] and watched["true"] != watched["shuffled"]
 
 
-def test_draws_follow_the_recipe(painter: Painter, data: Path) -> None:
-    records, config = read_records(data), config_of(painter)
-    scenes = StyleScenes(records, painter, config, Recipe(sides=(32,)))
-    draw = scenes.draw(24, torch.Generator().manual_seed(3))
-    again = scenes.draw(24, torch.Generator().manual_seed(3))
-    assert torch.equal(draw.clean, again.clean) and draw.captions == again.captions
-    assert draw.clean.shape == (24, 4, 4, 4) and draw.background.shape == (24, 4, 4)
-    captions = [product_caption(records[0]), "", *{c for c in draw.captions if "oak" in c}]
-    assert set(draw.captions) <= set(captions) and len(set(draw.captions)) >= 3
-    assert captions[0] == "a photo of a mug"
-    assert draw.views.style.pictures.shape == (24, 6, 3, 24, 24)
-    layout = draw.views.layout.pictures
-    assert torch.equal(layout[:, :, 0], layout[:, :, 2]), "no colours"
-    shares = torch.stack([draw.kept[group] for group in GROUPS]).mean()
-    assert 0.4 < float(shares) < 0.9
-    hidden = (draw.views.layout.hole.flatten(1).sum(1) == 0).float().mean()
-    assert 0 < float(hidden) < 0.6
+def test_a_tower_of_clip_teaches_and_stays_as_it_is(tiny_base: Path, data: Path, tmp_path: Path) -> None:
+    from transformers import CLIPVisionConfig, CLIPVisionModel
 
-
-def test_recolouring_turns_hues_and_keeps_what_is_grey() -> None:
-    generator = torch.Generator().manual_seed(0)
-    grey = torch.full((3, 3, 4, 4), 0.5)
-    turned = hue_shifted(grey, generator)
-    assert torch.allclose(turned[:, 0], turned[:, 1], atol=1e-6) and torch.allclose(
-        turned[:, 0], turned[:, 2], atol=1e-6
-    )
-    red = torch.zeros(8, 3, 4, 4)
-    red[:, 0] = 0.8
-    assert len(hue_shifted(red, generator).mean((2, 3)).argmax(1).unique()) > 1
+    shape = {
+        "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 2, "image_size": 112,
+        "patch_size": 14,
+    }  # fmt: skip
+    CLIPVisionModel(CLIPVisionConfig(**shape)).save_pretrained(tmp_path / "tower")
+    before = load_file(tmp_path / "tower" / "model.safetensors")
+    settings = STEPS.format(steps=2).replace('"latents"', '"clip_vision"').replace("frame = 64", "frame = 112")
+    settings = settings.replace("crop = 24", "crop = 112")
+    words = arguments(tiny_base, data, tmp_path / "run", settings)
+    with pytest.raises(ProductBackgroundError, match="give --clip-vision, the folder"):
+        train_style.main(words)
+    train_style.main([*words, "--clip-vision", str(tmp_path / "tower")])
+    _, adapter = load_style(tmp_path / "run" / "style.safetensors")
+    assert (adapter.config.front, adapter.config.features) == ("clip_vision", 32)
+    assert any(bool(layer.to_v.weight.any()) for layer in adapter.layers.values())
+    after = load_file(tmp_path / "tower" / "model.safetensors")
+    assert all(torch.equal(value, after[key]) for key, value in before.items())
 
 
 @pytest.mark.parametrize(
@@ -357,6 +348,12 @@ def test_the_baseline_with_one_reader_learns_and_is_no_style_file(tiny_base: Pat
     assert header.training["steps"] == 2 and any(bool(layer.to_v.weight.any()) for layer in adapter.layers.values())
     with pytest.raises(ProductBackgroundError, match=r"holds 'style_mixed' weights"):
         load_style(file)
+    mixed = settings.replace('form = "groups"', 'form = "mixed"')
+    train_style.main([*arguments(tiny_base, data, tmp_path / "more", mixed), "--start", str(file)])
+    _, more = load_mixed(tmp_path / "more" / "style.safetensors")
+    assert adapter.config == more.config and not torch.equal(adapter.encoder.place.weight, more.encoder.place.weight)
+    with pytest.raises(ProductBackgroundError, match=r"holds 'style_mixed' weights"):
+        train_style.main([*arguments(tiny_base, data, tmp_path / "other", settings), "--start", str(file)])
     with pytest.raises(ProductBackgroundError, match=r"no form 'both'; accepted are groups, mixed"):
         train(tiny_base, data, tmp_path / "mixed", settings.replace('form = "groups"', 'form = "both"'))
     with pytest.raises(ProductBackgroundError, match="precision is 'half', accepted are"):

@@ -159,8 +159,10 @@ class Run:
                 return losses, torch.autograd.grad(losses["loss"], parameters, allow_unused=True)
 
         mine = range(self.process, parts, self.processes)
-        if len(mine) == 1:
-            results = [work(mine[0])]
+        # A GPU runs parts one after another anyway, and backward in a thread of its own: what guides layers is kept by
+        # the thread, and a checkpointed layer that is computed again there must find its own part's.
+        if len(mine) == 1 or parameters[0].is_cuda:
+            results = [work(part) for part in mine]
         else:
             torch.set_num_threads(1)
             with ThreadPoolExecutor(len(mine)) as pool:

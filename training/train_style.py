@@ -37,7 +37,7 @@ from .settings import Settings
 from .stamps import begun_from
 from .style.batch import Recipe, StyleDraw, StyleScenes
 from .style.front import front_end
-from .style.mixed import MixedAdapter, save_mixed
+from .style.mixed import MixedAdapter, load_mixed, save_mixed
 from .style.unet import adapter_layers, layer_names, styling
 
 if TYPE_CHECKING:
@@ -45,14 +45,14 @@ if TYPE_CHECKING:
 
 CONFIG = Path(__file__).parent / "configs" / "style.toml"
 FILE = "style.safetensors"
-HELD, SHEET = 64, 16
-"""Held-out pictures that losses are taken on, and those of them that are painted."""
+HELD, SHEET, WATCHED = 64, 16, 16
+"""Held-out pictures that losses are taken on, those of them that are painted, and how many run at a time."""
 
 SHAPE = ("front", "frame", "crop", "width")
 """Options that go into the adapter's configuration."""
-FORMS: dict[str, tuple[type[StyleAdapter], Callable[..., None]]] = {
-    "groups": (StyleAdapter, save_style),
-    "mixed": (MixedAdapter, save_mixed),
+FORMS: dict[str, tuple[type[StyleAdapter], Callable[..., Any], Callable[..., None]]] = {
+    "groups": (StyleAdapter, load_style, save_style),
+    "mixed": (MixedAdapter, load_mixed, save_mixed),
 }
 """What is trained: the adapter, or the baseline with one reader for everything, which no node loads."""
 
@@ -105,24 +105,28 @@ class StyleTeacher:
 
         And each group alone. With the same noise and times whenever it is asked.
         """
-        generator = torch.Generator().manual_seed(0)
-        t = self.painter.diffusion.times(len(draw.clean), generator).to(draw.clean.device)
+        rows, generator = len(draw.clean), torch.Generator().manual_seed(0)
+        t = self.painter.diffusion.times(rows, generator).to(draw.clean.device)
         noise = torch.randn(draw.clean.shape, generator=generator).to(draw.clean)
-        rows = len(draw.clean)
         order = [*range(1, rows), 0]
         whole = {group: torch.ones(rows) for group in GROUPS}
         found = {}
         for name, reference, kept in (
             ("true", draw, whole),
-            ("shuffled", shuffled(draw, order), whole),
+            ("shuffled", draw.with_references(order), whole),
             ("none", draw, {group: torch.zeros(rows) for group in GROUPS}),
             *(
                 (f"{group} alone", draw, {g: torch.full((rows,), float(g == group)) for g in GROUPS})
                 for group in GROUPS
             ),
         ):
-            with ExitStack() as scope:
-                error = self.error(draw, t, noise, reference, kept, scope)
+            errors = []
+            for some in torch.arange(rows).split(WATCHED):
+                with ExitStack() as scope:
+                    taken = {group: values[some] for group, values in kept.items()}
+                    shown, given = draw.chosen(some.tolist()), reference.chosen(some.tolist())
+                    errors.append(self.error(shown, t[some], noise[some], given, taken, scope))
+            error = torch.cat(errors)
             found[name] = float((error * draw.background[:, None]).mean() / draw.background.mean())
         return found
 
@@ -145,14 +149,6 @@ class StyleTeacher:
         return self.painter.coder.decode(latents).clamp(0, 1)
 
 
-def shuffled(draw: StyleDraw, order: Sequence[int]) -> StyleDraw:
-    """The draw with its references in another order."""
-    views = {
-        name: type(view)(view.pictures[list(order)], view.hole[list(order)]) for name, view in vars(draw.views).items()
-    }
-    return StyleDraw(**{**vars(draw), "views": type(draw.views)(**views)})
-
-
 def read_options(options: dict[str, Any], where: str) -> tuple[dict[str, Any], dict[str, Any], Recipe]:
     """The adapter's shape, the loss's weighting and the recipe."""
     recipe = options.get("recipe", {})
@@ -168,13 +164,13 @@ def read_options(options: dict[str, Any], where: str) -> tuple[dict[str, Any], d
     return {k: options[k] for k in SHAPE}, {k: options[k] for k in WEIGHTING}, Recipe(**recipe)
 
 
-def begun(start: Path, make: type[StyleAdapter], config: StyleConfig) -> StyleAdapter:
-    """The adapter of the file `start`, which has to be of the shape that is asked for."""
-    _, adapter = load_style(start)
-    if type(adapter) is not make or adapter.config != config:
+def begun(start: Path, load: Callable[..., Any], config: StyleConfig) -> StyleAdapter:
+    """The adapter of the file `start`, which has to be of the form and shape that are asked for."""
+    _, adapter = load(start)
+    if adapter.config != config:
         raise ProductBackgroundError(
-            f"{start}: expected weights of this run's form, {make.__name__} of {config.to_dict()}, got "
-            f"{type(adapter).__name__} of {adapter.config.to_dict()}. Start from nothing, or name a file of that shape."
+            f"{start}: expected weights of this run's shape, {config.to_dict()}, got {adapter.config.to_dict()}. Start "
+            "from nothing, or name a file of that shape."
         )
     return adapter.train().requires_grad_(True)
 
@@ -199,8 +195,8 @@ def teach_style(
     if options["gradient_checkpointing"]:
         painter.enable_gradient_checkpointing()
     torch.manual_seed(settings.seed)
-    make, save = FORMS[options[FORM]]
-    adapter = (begun(start, make, config) if start else make(config)).to(next(painter.unet.parameters()).device)
+    make, load, save = FORMS[options[FORM]]
+    adapter = (begun(start, load, config) if start else make(config)).to(next(painter.unet.parameters()).device)
     teacher = StyleTeacher(painter, adapter, front, weighting)
     training, validation = split(records)
     whole = make is MixedAdapter
@@ -232,7 +228,7 @@ def teach_style(
 def monitor(run: Run, teacher: StyleTeacher, held: StyleDraw, out: Path) -> None:
     """Prints and logs the held-out losses and how much is copied; draws a sheet: targets, painted with and without."""
     watched = teacher.watched(held)
-    some = StyleDraw(**{key: first(value, SHEET) for key, value in vars(held).items()})
+    some = held.chosen(range(min(SHEET, len(held.clean))))
     targets = teacher.painter.coder.decode(some.clean).detach().clamp(0, 1).cpu()
     rows = [targets]
     if teacher.painter.inpaints and teacher.painter.diffusion.prediction == "v":
@@ -246,16 +242,6 @@ def monitor(run: Run, teacher: StyleTeacher, held: StyleDraw, out: Path) -> None
         run.writer.add_scalar(f"held out/{key}", value, run.step)
     with replacing(out / f"sheet_{run.step:06d}.png") as temporary:
         save_image(torch.cat(rows), temporary, nrow=len(targets))
-
-
-def first(value: Any, count: int) -> Any:
-    """The first rows of any part of a draw."""
-    if isinstance(value, dict):
-        return {key: part[:count] for key, part in value.items()}
-    if isinstance(value, Tensor | list):
-        return value[:count]
-    views = {name: type(view)(view.pictures[:count], view.hole[:count]) for name, view in vars(value).items()}
-    return type(value)(**views)
 
 
 def main(arguments: list[str] | None = None) -> None:

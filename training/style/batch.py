@@ -7,7 +7,7 @@ is that nothing else says how the picture looks.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -24,6 +24,9 @@ from ..framing import framed, is_mirrored, mirrored
 from ..painters import Painter
 from ..vocabulary import with_article
 from .mixed import whole_view
+
+ENCODED = 8
+"""Pictures that go through the autoencoder at a time."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,18 @@ class StyleDraw:
     views: Views
     kept: dict[str, Tensor]
     captions: list[str]
+
+    def chosen(self, rows: Sequence[int]) -> StyleDraw:
+        return StyleDraw(
+            *(part[list(rows)] for part in (self.clean, self.masked, self.mask, self.background)),
+            self.views.chosen(rows),
+            {group: kept[list(rows)] for group, kept in self.kept.items()},
+            [self.captions[row] for row in rows],
+        )
+
+    def with_references(self, order: Sequence[int]) -> StyleDraw:
+        """The same, each row with the reference of row `order[i]`."""
+        return replace(self, views=self.views.chosen(order))
 
 
 def product_caption(record: Record) -> str:
@@ -98,8 +113,10 @@ class StyleScenes:
         background = 1 - products
         device = next(self.painter.unet.parameters()).device
         with torch.no_grad():
-            pair = torch.cat([target, grey_out(target, background)]).to(device)
-            clean, masked = self.painter.coder.encode(pair).chunk(2)
+            pair = torch.cat([target, grey_out(target, background)])
+            # At 512 pixels a layer of SD 1.5's autoencoder holds 128 MB of each picture.
+            latents = [self.painter.coder.encode(some.to(device)) for some in pair.split(ENCODED)]
+            clean, masked = torch.cat(latents).chunk(2)
         height, width = clean.shape[-2:]
         return StyleDraw(
             clean,

@@ -34,7 +34,7 @@ def front_end(painter: Painter, front: str, clip_vision: Path | None) -> tuple[F
     from transformers import CLIPVisionModel
 
     tower = CLIPVisionModel.from_pretrained(clip_vision, local_files_only=True, use_safetensors=True)
-    tower.eval().requires_grad_(False)
+    tower.eval().requires_grad_(False).to(next(painter.unet.parameters()).device)
     return clip_features(lambda pixels, kept: hidden_states(tower, pixels, kept)), {
         "features": int(tower.config.hidden_size)
     }
