@@ -6,6 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bg_core.colour import rgb_to_lab
+
+NEAR = 12.0
+"""CIE Lab units within which a background's colour counts as the reference's product's; one can just be seen."""
+
 PATCH, SHIFT, STRIDE = 24, 24, 2
 """Pixels: side of a patch, how far it is looked for in each direction, and in which steps."""
 
@@ -83,3 +88,21 @@ def layout_iou(ours: Tensor, theirs: Tensor, where: Tensor) -> Tensor:
     """
     both, either = (ours & theirs & where).sum((1, 2)), ((ours | theirs) & where).sum((1, 2))
     return both.double() / either.clamp(min=1)
+
+
+def colour_share(pictures: Tensor, where: Tensor, references: Tensor, products: Tensor) -> Tensor:
+    """[B] float64: the share of a background that has the mean colour of the reference's product, within `NEAR`.
+
+    Pictures uint8 [B,3,H,W]; `where`, `products` [B,1,H,W] in [0,1]: the background, the reference's product. Many
+    backgrounds have such a colour by themselves: compare with one that doesn't know the reference.
+    """
+    shares = []
+    for picture, background, reference, product in zip(pictures, where, references, products, strict=True):
+        solid, counted = product[0] > 0.9, background[0] > 0.5
+        if not bool(solid.any()) or not bool(counted.any()):
+            shares.append(torch.nan)
+            continue
+        mean = reference[:, solid].double().mean(1).numpy()
+        distance = rgb_to_lab(picture[:, counted].T.numpy()) - rgb_to_lab(mean)
+        shares.append(float(((distance**2).sum(1) < NEAR**2).mean()))
+    return torch.tensor(shares, dtype=torch.float64)

@@ -21,11 +21,12 @@ from ..category.plan import ARMS
 from ..category.prompts import Texts
 from ..category.stage import Stage
 from ..data import Pair, Record, load_masks, load_pictures, read_pairs, read_records, without_faults
-from ..evaluators.examples import CLASSES, painted
+from ..evaluators.examples import CLASSES, UNKNOWN, painted
 from ..evaluators.frozen import Evaluator, load_evaluators
 from ..export_run import BUNDLED
 from ..metrics.decisions import hits
 from ..metrics.intervals import Figure, bootstrap, mean
+from ..metrics.references import copied
 from ..painters import Painter, load_painter
 from ..protocol import Protocol, read_protocol
 from ..style.batch import product_caption
@@ -35,7 +36,7 @@ from ..style.paint import STYLE_ARMS, References, StyleBrush, paint_in_style
 from .category import MODELS, bundled_brush
 from .category import WEIGHTS as CATEGORY_WEIGHTS
 from .judge import worse
-from .style_exam import Painted, StyleJudge, pixel_figures
+from .style_exam import GALLERY, Painted, StyleJudge, gaps, iou_gain, pixel_figures
 
 WEIGHTS = MODELS / "style_weights" / "product_background_demo_style.safetensors"
 """The bundled style weights, those of `training.train_style`."""
@@ -59,8 +60,12 @@ def measure(root: Path, limit: int | None = None, sheets: Path | None = None) ->
     if len({pair.picture.category for pair in generic}) < 2:
         raise ProductBackgroundError(
             f"{root}: expected pairs of the generic half, of at least two categories; found {len(generic)}. Render "
-            "some: python -m training.render --pairs --seed-range 300000:300480 --held-out --out DIR."
+            "some: python -m training.render --pairs --seed-range 310000:310500 --held-out --out DIR."
         )
+    if len(generic) < GALLERY:
+        print(f"{len(generic)} pairs: each reference is found among so many, not among {GALLERY}.")
+    if not bound:
+        print(f"{root} holds no pairs of the bound half: what identifier and reference do together isn't measured.")
     brush = bundled_style(load_painter(BUNDLED), WEIGHTS)
     exam = paint_all(brush, generic, protocol, mixed_style(load_painter(BUNDLED), MIXED) if MIXED.is_file() else None)
     judges = [StyleJudge(evaluator, exam, protocol) for evaluator in evaluators]
@@ -140,20 +145,27 @@ def with_categories(
     runs |= {f"accuracy_across_{round(100 * s)}": (other, "ours", s) for s in CURVE}
     hidden = stage.hidden("own")
     wanted = torch.tensor([CLASSES["category"].index(record.category) for record in records])
-    found: list[dict[str, Figure]] = [{} for _ in evaluators]
+    right: list[dict[str, Tensor]] = [{} for _ in evaluators]
     for key, (references, arm, strength) in runs.items():
         pictures = paint_in_style(
             brush, STYLE_ARMS[arm], stage.subjects, references,
             lambda rows: identifiers.context(ARMS["masked"], [wishes[i] for i in rows]), empty, protocol,
             strength=strength,
         )  # fmt: skip
-        for evaluator, figures in zip(evaluators, found, strict=True):
-            right = hits(evaluator.scene(pictures, stage.subjects.masks, hidden)["category"], wanted)
-            categories = stage.categories("own")
-            figures[key] = bootstrap(mean(right), categories, protocol.replicates, protocol.bootstrap_seed)
-    # the evaluator by which the reference costs more
-    with_, without = "accuracy_with_reference", "accuracy_without_reference"
-    return min(found, key=lambda figures: figures[with_].value - figures[without].value)
+        for evaluator, answers in zip(evaluators, right, strict=True):
+            answers[key] = hits(evaluator.scene(pictures, stage.subjects.masks, hidden)["category"], wanted)
+    cost = "accuracy_with_reference_over_without"
+    for answers in right:
+        answers[cost] = answers["accuracy_with_reference"] - answers["accuracy_without_reference"]
+    categories = stage.categories("own")
+    found = [
+        {
+            key: bootstrap(mean(values), categories, protocol.replicates, protocol.bootstrap_seed)
+            for key, values in one.items()
+        }
+        for one in right
+    ]
+    return min(found, key=lambda figures: figures[cost].value)  # the evaluator by which the reference costs more
 
 
 def _same_category(record: Record, pairs: dict[str, Record], records: Sequence[Record]) -> Record:
@@ -168,16 +180,23 @@ def draw_sheets(brush: StyleBrush, exam: Painted, judge: StyleJudge, protocol: P
     """`references.png`: the first references (top row) by the first products, noise fixed; and the worst by metric."""
     folder.mkdir(parents=True, exist_ok=True)
     sheets: dict[str, tuple[Tensor, int]] = {"references": grid(brush, exam, protocol)}
-    sheets["pictures"] = exam.arms["ours"][:256], 16
+    ours = exam.arms["ours"]
+    sheets["pictures"] = ours[:256], 16
+    reference = exam.reference.float() / 255
+    leak = judge.answers["ours"]["category"].softmax(1).gather(1, exam.leaked.clamp(min=0)[:, None])[:, 0]
     worst = {
-        "retrieval": judge.found["style"] - judge.found["real"],
-        "twin": -judge.evaluator.twin(exam.arms["ours"], exam.masks).double(),
-        "extension": -judge.evaluator.extension(exam.arms["ours"], exam.masks).double(),
+        "retrieval": judge.found["ours"] - judge.found["real"],
+        "copy": -copied(ours.float() / 255, reference, exam.background),
+        "ghost": gaps(exam, ours),
+        "leak": torch.where(exam.leaked == UNKNOWN, torch.nan, -leak),
+        "layout": iou_gain(exam, ours),
+        "twin": -judge.evaluator.twin(ours, exam.masks).double(),
+        "extension": -judge.evaluator.extension(ours, exam.masks).double(),
     }
     for name, merit in worst.items():
-        rows = merit.argsort(stable=True)[:WORST]
+        rows = merit.nan_to_num(torch.inf).argsort(stable=True)[:WORST]
         # each beside its reference
-        sheets[f"worst_{name}"] = torch.stack([exam.reference[rows], exam.arms["ours"][rows]], 1).flatten(0, 1), 8
+        sheets[f"worst_{name}"] = torch.stack([exam.reference[rows], ours[rows]], 1).flatten(0, 1), 8
     for name, (images, columns) in sheets.items():
         with replacing(folder / f"{name}.png") as temporary:
             save_image(images.float() / 255, temporary, nrow=columns)

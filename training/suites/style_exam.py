@@ -19,7 +19,7 @@ from ..evaluators.tasks import foreign
 from ..metrics.decisions import hits, retrieved
 from ..metrics.distributions import Statistic
 from ..metrics.intervals import Figure, bootstrap, mean
-from ..metrics.references import GRID, copied, layout_iou, occupied
+from ..metrics.references import GRID, colour_share, copied, layout_iou, occupied
 from ..protocol import Protocol
 from .judge import Judged
 
@@ -64,6 +64,13 @@ class Painted:
     def background(self) -> Tensor:
         return 1 - self.masks.float() / 255
 
+    @cached_property
+    def leaked(self) -> Tensor:
+        """[N]: the class of the reference's product, or UNKNOWN where both products are of one."""
+        theirs = torch.tensor([CLASSES["category"].index(pair.reference.category) for pair in self.pairs])
+        differ = torch.tensor([pair.reference.category != pair.picture.category for pair in self.pairs])
+        return torch.where(differ, theirs, UNKNOWN)
+
     def figure(self, statistic: Statistic, protocol: Protocol) -> Figure:
         return bootstrap(statistic, self.categories, protocol.replicates, protocol.bootstrap_seed)
 
@@ -91,13 +98,19 @@ def _alike(one: Record, other: Record) -> bool:
 def pixel_figures(painted: Painted, protocol: Protocol) -> dict[str, Figure]:
     """Copies, layout and the product's pixels: nothing of it hangs on a network."""
     where, reference = painted.background, painted.reference.float() / 255
-    figures = {}
+    figures: dict[str, Figure] = {}
     pairs = copied(painted.real.float() / 255, reference, where)
     threshold = pairs[~pairs.isnan()].quantile(COPY_QUANTILE)
-    for name, suffix in painted.compared():
+    copies = {}
+    for name, _ in painted.compared():
         score = copied(painted.arms[name].float() / 255, reference, where)
-        rate = torch.where(score.isnan(), torch.nan, (score > threshold).double())
-        figures[f"copy_rate{suffix}"] = painted.figure(mean(rate), protocol)
+        copies[name] = torch.where(score.isnan(), torch.nan, (score > threshold).double())
+    figures |= beside(painted, protocol, "copy_rate", copies)
+    theirs = painted.reference_masks.float() / 255
+    leaks = {name: colour_share(painted.arms[name], where, painted.reference, theirs) for name, _ in painted.compared()}
+    figures |= beside(painted, protocol, "colour_leak", leaks)
+    pair = colour_share(painted.real, where, painted.reference, theirs)
+    figures["colour_leak_pair"] = painted.figure(mean(pair), protocol)
     gains = {"": "ours", "_style": "style", "_layout": "layout", "_without": "without"}
     for suffix, name in gains.items():
         figures[f"layout_iou_gain{suffix}"] = painted.figure(mean(iou_gain(painted, painted.arms[name])), protocol)
@@ -132,6 +145,13 @@ def gaps(painted: Painted, pictures: Tensor) -> Tensor:
     return torch.where(hole.sum((1, 2, 3)) > 0, found, torch.nan)  # the whole hole may lie under the own product
 
 
+def beside(painted: Painted, protocol: Protocol, key: str, values: Mapping[str, Tensor]) -> dict[str, Figure]:
+    """Figures of `values` [N] by arm, and of ours less those without reference, picture by picture."""
+    figures = {f"{key}{suffix}": painted.figure(mean(values[name]), protocol) for name, suffix in painted.compared()}
+    figures[f"{key}_over_without"] = painted.figure(mean(values["ours"] - values["without"]), protocol)
+    return figures
+
+
 class StyleJudge:
     """One evaluator's view of all arms."""
 
@@ -161,53 +181,63 @@ class StyleJudge:
             figures[f"retrieval_top1_{name}"] = self.figure(mean(self.found[name]))
         return Judged(figures["retrieval_top1"].value / max(figures["retrieval_real"].value, 1e-9), figures)
 
-    def responses(self, factor: str) -> Judged:
-        """`response_ARM_FACTOR`: how often a picture shows its reference's factor.
+    def responses(self, factor: str) -> list[Judged]:
+        """`response_ARM_FACTOR`: how often a picture shows its reference's factor; `_over_without`: more than chance.
 
-        `real` is the pair of the same style and, for the layout, which pairs don't share, the reference itself.
+        `real` is the pair of the same style and, for the layout, which pairs don't share, the reference itself. Each
+        arm is a group of its own, as the worse of two evaluators is the one that finds less of what a strength is for,
+        and the one that finds more of what it isn't for.
         """
-        head, figures = FACTORS[factor], {}
+        head = FACTORS[factor]
         wanted = torch.tensor([labels_of(pair.reference)[head] for pair in self.painted.pairs])
-        for name in self.painted.arms:
-            right = hits(self.answers[name][head], wanted)
-            figures[f"response_{name}_{factor}"] = self.figure(mean(right))
+        right = {name: hits(self.answers[name][head], wanted) for name in self.painted.arms}
         real = self.gallery if factor == "layout" else self.answers["real"]
-        figures[f"response_real_{factor}"] = self.figure(mean(hits(real[head], wanted)))
-        own = figures[f"response_{OWN[factor]}_{factor}"].value
-        return Judged(own / max(figures[f"response_real_{factor}"].value, 1e-9), figures)
+        of_real = self.figure(mean(hits(real[head], wanted)))
+        groups = []
+        for name, values in right.items():
+            key = f"response_{name}_{factor}"
+            figures = {key: self.figure(mean(values))}
+            merit = figures[key].value
+            if name != "without":
+                figures[f"{key}_over_without"] = self.figure(mean(values - right["without"]))
+            if name == OWN[factor]:
+                figures[f"response_real_{factor}"] = of_real
+                merit /= max(of_real.value, 1e-9)
+            elif name in OWN.values():
+                merit = -abs(figures[f"{key}_over_without"].value)
+            groups.append(Judged(merit, figures))
+        return groups
 
     def ghosts(self) -> Judged:
         """A second product, or a bare place where the reference's stood: barer than all but a few without reference."""
         limit = gaps(self.painted, self.painted.arms["without"]).nanquantile(GAP_QUANTILE)
-        figures = {}
-        for name, suffix in self.painted.compared():
+        ghosts = {}
+        for name, _ in self.painted.compared():
             pictures = self.painted.arms[name]
             twin = self.evaluator.twin(pictures, self.painted.masks) > self.evaluator.twin_threshold
-            ghost = twin | (gaps(self.painted, pictures) < limit)
-            figures[f"ghost_rate{suffix}"] = self.figure(mean(ghost.double()))
-        return Judged(figures["ghost_rate_without"].value - figures["ghost_rate"].value, figures)
+            ghosts[name] = (twin | (gaps(self.painted, pictures) < limit)).double()
+        return self._beside("ghost_rate", ghosts)
 
     def leaks(self) -> Judged:
         """How often the scene network takes a background for one of the reference's product, where products differ."""
-        figures = {}
-        theirs = torch.tensor([CLASSES["category"].index(pair.reference.category) for pair in self.painted.pairs])
-        differ = torch.tensor([pair.reference.category != pair.picture.category for pair in self.painted.pairs])
-        wanted = torch.where(differ, theirs, UNKNOWN)
-        for name, suffix in self.painted.compared():
-            if bool(differ.any()):
-                figures[f"leak_rate{suffix}"] = self.figure(mean(hits(self.answers[name]["category"], wanted)))
-        values = [figure.value for figure in figures.values()] or [0.0, 0.0]
-        return Judged(values[1] - values[0], figures)
+        wanted = self.painted.leaked
+        if bool((wanted == UNKNOWN).all()):
+            return Judged(0.0, {})
+        leaks = {name: hits(self.answers[name]["category"], wanted) for name, _ in self.painted.compared()}
+        return self._beside("leak_rate", leaks)
 
     def extensions(self) -> Judged:
         """By how much of its area the product grew, more than the renders' seem to."""
         real = self.evaluator.extension(self.painted.real, self.painted.masks)
-        figures = {}
-        for name, suffix in self.painted.compared():
-            excess = self.evaluator.extension(self.painted.arms[name], self.painted.masks) - real
-            figures[f"extension_excess{suffix}"] = self.figure(mean(excess))
-        return Judged(figures["extension_excess_without"].value - figures["extension_excess"].value, figures)
+        masks = self.painted.masks
+        grown = {name: self.evaluator.extension(self.painted.arms[name], masks) for name, _ in self.painted.compared()}
+        return self._beside("extension_excess", {name: values - real for name, values in grown.items()})
+
+    def _beside(self, key: str, values: Mapping[str, Tensor]) -> Judged:
+        """What is better low, of ours and the arms beside it, and by how much a reference raises it."""
+        figures = beside(self.painted, self.protocol, key, values)
+        return Judged(-figures[f"{key}_over_without"].value, figures)
 
     def groups(self) -> list[Judged]:
-        responses = [self.responses(factor) for factor in FACTORS]
+        responses = [group for factor in FACTORS for group in self.responses(factor)]
         return [self.retrieval(), *responses, self.ghosts(), self.leaks(), self.extensions()]
