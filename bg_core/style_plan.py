@@ -170,13 +170,27 @@ class StylePlan(Reach):
         self.keys = [of for _, of in acting]
         super().__init__(chunks, batch, [guide for guide, _ in acting], *more)
 
-    def added(self, layer: LayerName, q: Tensor, out: Tensor, heads: int, size: tuple[int, int]) -> Tensor:
-        """`out` [rows,N,C] of a layer with what its queries `q` [rows,N,C] take from the references."""
+    def added(
+        self,
+        layer: LayerName,
+        q: Tensor,
+        out: Tensor,
+        heads: int,
+        size: tuple[int, int],
+        precision: torch.dtype | None = None,
+    ) -> Tensor:
+        """`out` [rows,N,C] of a layer with what its queries `q` [rows,N,C] take from the references.
+
+        `precision`: what attention is computed in where it isn't the dtype of `q`.
+        """
+        finer = None if precision == q.dtype else precision
 
         def adding(span: Span, place: Place, total: Tensor) -> Tensor:
-            query = q[span.start : span.stop]
+            query, positions = q[span.start : span.stop], place.positions
+            if finer is not None:
+                query, positions = query.to(finer), positions.to(finer)
             for keys, region in zip(self.keys, place.regions, strict=True):
-                taken = attend(query, keys[layer], place.positions, heads)
+                taken = attend(query, keys[layer] if finer is None else keys[layer].to(finer), positions, heads)
                 total = total + (taken if region is None else taken * region).to(total.dtype)
             return total
 

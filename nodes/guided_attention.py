@@ -55,7 +55,8 @@ class GuidedAttention:
         out = self._attention(q, k, v, extra_options, (height, width))
         if self.style is None:
             return out
-        return self.style.added(self.layer, q, out, extra_options["n_heads"], (height, width))
+        precision = get_attn_precision(extra_options["attn_precision"], q.dtype)
+        return self.style.added(self.layer, q, out, extra_options["n_heads"], (height, width), precision)
 
     def _attention(
         self, q: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any], size: tuple[int, int]

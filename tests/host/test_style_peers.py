@@ -121,12 +121,22 @@ def test_attention_couple_is_refused_by_name(
 
 def test_negpip_is_lived_with(lab: ModuleType, styles: ModuleType, peers: ModuleType, model: Any) -> None:
     """It changes the text's keys, which no reference reads."""
-    positive = lab.conditioning(1)
-    doubled = [[positive[0][0].repeat_interleave(2, 1), positive[0][1]]]
-    reference, negative = styles.Reference(model), lab.conditioning(2, length=154)
-    ours = lab.predictions(reference.styled(peers.stand_in_negpip(model)), [doubled, negative])[0]
-    plain = lab.predictions(peers.stand_in_negpip(model), [doubled, negative])[0]
-    assert lab.difference(ours, plain) > MATTERS
+    positive, reference = lab.conditioning(1), styles.Reference(model, lab.soft_mask())
+    texts = [[[positive[0][0].repeat_interleave(2, 1), positive[0][1]]], lab.conditioning(2, length=154)]
+    plain = peers.stand_in_negpip(model)
+    before, after, expected, stock = (
+        lab.predictions(m, texts)
+        for m in (
+            peers.stand_in_negpip(reference.styled(model)),
+            reference.styled(plain),
+            styles.by_definition(plain, styles.on_positive(reference)),
+            plain,
+        )
+    )
+    for side in (0, 1):
+        assert torch.equal(before[side], after[side])
+        assert lab.difference(before[side], expected[side]) < TOLERANCE
+    assert lab.difference(before[0], stock[0]) > MATTERS
 
 
 def test_tiled_diffusion_is_refused_by_name(lab: ModuleType, styles: ModuleType, model: Any) -> None:
@@ -150,12 +160,19 @@ def test_another_attention_function_is_used(lab: ModuleType, styles: ModuleType,
         patched.model_options["transformer_options"]["optimized_attention_override"] = override
         return patched
 
-    texts, reference = [lab.conditioning(1), lab.conditioning(2)], styles.Reference(model)
+    texts, reference = [lab.conditioning(1), lab.conditioning(2)], styles.Reference(model, lab.soft_mask())
     before, after, alone = (
         lab.predictions(m, texts)
         for m in (reference.styled(selected(model)), selected(reference.styled(model)), selected(model))
     )
     assert torch.equal(before[0], after[0])
+    written = selected(model)
+    for layer in styles.unet_layers.cross_attention_layers(model.model):  # patches don't go through the override
+        written.set_model_attn2_replace(
+            lambda q, k, v, options: styles.optimized_attention(q, k, v, options["n_heads"]) * 1.5, *layer[:2]
+        )
+    expected = lab.predictions(styles.by_definition(written, styles.on_positive(reference)), texts)
+    assert lab.difference(before[0], expected[0]) < TOLERANCE
     assert lab.difference(before[0], alone[0]) > MATTERS
     assert lab.difference(before[1], alone[1]) < TOLERANCE
 
@@ -183,6 +200,34 @@ def test_half_precision(lab: ModuleType, styles: ModuleType, model: Any) -> None
     assert noise > 0, "the precision is the same"
     assert float((ours - exact).std()) < 2 * noise
     lab.predictions(model, texts)  # moves the weights' precision back for the tests after this one
+
+
+def test_precision_that_a_model_asks_for_is_kept(lab: ModuleType, styles: ModuleType, model: Any) -> None:
+    """Stable Diffusion 2 overflows in half precision: what a reference adds is computed in float32, too."""
+    from product_background.bg_core.region_plan import Chunk, Plan
+    from product_background.bg_core.style_plan import StyledChunk, StyleGuide, StylePlan
+    from product_background.nodes.guided_attention import GuidedAttention
+
+    reference = styles.Reference(model, lab.soft_mask())
+    modules = styles.unet_layers.modules_of(model.model)
+    layer, heads = next((name, module.heads) for name, module in modules.items())
+    width = heads * modules[layer].dim_head
+    guide = StyleGuide(reference.adapter, reference.tokens, styles.STRENGTHS, reference.mask)
+    keys = guide.keys({name: module.heads for name, module in modules.items()}, torch.float16, torch.device("cpu"))
+    size = (16, 12)
+    plans = [
+        StylePlan([StyledChunk(True)], 1, [guide], [of], size, size, dtype)
+        for of, dtype in ((keys, torch.float16), ({layer: keys[layer].to(torch.float32)}, torch.float32))
+    ]
+    generator = torch.Generator().manual_seed(0)
+    q = (torch.randn(1, 192, width, generator=generator) * 3000).half()
+    k, v = (torch.randn(1, 77, width, generator=generator).half() for _ in range(2))
+    options = {"activations_shape": [1, width, *size], "n_heads": heads, "attn_precision": torch.float32}
+    text = Plan([Chunk(None, 77)], 1, 77, (), size, size, torch.float16)
+    alone, ours = (GuidedAttention(text, layer, None, None, (), plan)(q, k, v, options) for plan in (None, plans[0]))
+    expected = plans[1].added(layer, q.float(), alone.float(), heads, size)
+    assert ours.dtype == torch.float16 and bool(ours.isfinite().all())
+    torch.testing.assert_close(ours.float(), expected, atol=2e-2, rtol=2e-3)
 
 
 def test_compiled_model_is_compiled_once(lab: ModuleType, styles: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
