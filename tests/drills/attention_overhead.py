@@ -131,9 +131,14 @@ def variants(subject: Subject) -> dict[str, Any]:
         found["style_and_layout"], Guide({"identifier": background})
     )
     if subject.channels == 4:  # their code knows Stable Diffusion's blocks only
-        adapter = peers.ImageAdapter(subject.model.model.diffusion_model, subject.width)
+        for variable in (peers.IPADAPTER, peers.PPM):
+            if variable not in os.environ:
+                print(f"{variable} names no checkout: that peer is left out", file=sys.stderr)
         if peers.IPADAPTER in os.environ:
-            found["ipadapter_plus_with_mask"] = peers.real_ipadapter(subject.model, adapter, 0.7, background)
+            for tokens, ending in ((4, ""), (5, "_5_tokens")):  # its usual number, and as many as `style`
+                adapter = peers.ImageAdapter(subject.model.model.diffusion_model, subject.width, tokens)
+                patched = peers.real_ipadapter(subject.model, adapter, 0.7, background)
+                found[f"ipadapter_plus_with_mask{ending}"] = patched
         if peers.PPM in os.environ:
             masks = torch.cat([background, 1 - background])
             found["ppm_attention_couple"] = peers.real_couple(

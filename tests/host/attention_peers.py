@@ -34,7 +34,7 @@ def foreign(variable: str, name: str) -> ModuleType:
 class ImageAdapter:
     """What IPAdapter_plus calls `ipadapter`: a reference image's keys and values for each layer; random weights."""
 
-    def __init__(self, model: Any, width: int) -> None:
+    def __init__(self, model: Any, width: int, tokens: int = IMAGE_TOKENS) -> None:
         generator = torch.Generator().manual_seed(11)
         self.projections = nn.ModuleDict()
         channels = {
@@ -50,7 +50,7 @@ class ImageAdapter:
                 layer = nn.Linear(width, channels[block], bias=False)
                 layer.weight.data = torch.randn(layer.weight.shape, generator=generator) / width**0.5
                 self.projections[f"{number * 2 + 1}_to_{kind}_ip"] = layer.requires_grad_(False)
-        self.cond = torch.randn(1, IMAGE_TOKENS, width, generator=generator)
+        self.cond = torch.randn(1, tokens, width, generator=generator)
         self.ip_layers = SimpleNamespace(to_kvs=self.projections)
 
     def get_multigpu_clone(self, device: Any) -> ImageAdapter:

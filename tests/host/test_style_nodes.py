@@ -99,6 +99,32 @@ def test_reference_by_weights_paints_and_strength_0_hands_the_model_on(
     assert nodes.ApplyStyleReference.execute(loaded.model, reference, **nothing).args[0] is loaded.model
 
 
+@pytest.mark.parametrize("trained", [True, False])
+def test_each_setting_goes_where_its_name_says(
+    nodes: ModuleType, folder: Path, loaded: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, trained: bool
+) -> None:
+    """Named in words and in the order of the inputs."""
+    weights = nodes.LoadStyleWeights.execute("good.safetensors").args[0] if trained else None
+    reference = nodes.EncodeStyleReference.execute(scene(), None, weights, loaded.vae).args[0]
+    given: list[Any] = []
+    monkeypatch.setattr(nodes, "styled", lambda model, guide, *patcher: given.append(guide))
+    mask = torch.rand(1, 48, 48)
+    names = [entry.id for entry in nodes.ApplyStyleReference.define_schema().inputs]
+    assert names[2:8] == ["style", "layout", "elements", "start_percent", "end_percent", "background_mask"]
+    settings = (0.3, 0.7, 0.9, 0.1, 0.6, mask)
+    nodes.ApplyStyleReference.execute(loaded.model, reference, *settings)
+    nodes.ApplyStyleReference.execute(
+        model=loaded.model, reference=reference, **dict(zip(names[2:8], settings, strict=True))
+    )
+    for guide in given:
+        assert (guide.start, guide.end) == (0.1, 0.6) and torch.equal(guide.mask, mask)
+        if trained:
+            assert guide.strengths == {"style": 0.3, "layout": 0.7, "elements": 0.9}
+        else:
+            assert guide.strength == 0.3
+    assert len(given) == 2
+
+
 def test_tokens_are_those_of_training(
     nodes: ModuleType, folder: Path, loaded: SimpleNamespace, adapter: StyleAdapter
 ) -> None:
