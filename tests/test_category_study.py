@@ -401,7 +401,8 @@ def test_the_suite_measures_what_is_bundled(
         "accuracy_unmasked", "accuracy_shape_only", "accuracy_swapped_unseen_shapes", "twin_rate", "twin_rate_base",
         "twin_rate_over_base", "extension_excess", "extension_excess_base", "diversity", "diversity_base",
         "leak_ratio", "leak_ratio_unmasked", "leak_ratio_open", "leak_ratio_t1", "leak_ratio_t5", "said_swapped",
-        "unsaid_real", "accuracy_swapped_shape_only", "unsaid_swapped_over_described",
+        "unsaid_real", "accuracy_swapped_shape_only", "unsaid_swapped_over_described", "accuracy_over_real",
+        "accuracy_swapped_over_real", "leak_ratio_over_unmasked",
     }  # fmt: skip
     for key in keys:
         assert figures[f"{key}_low"] <= figures[key] + 1e-6, key
@@ -426,7 +427,7 @@ def test_arms_in_words_are_the_bases_own() -> None:
 def test_each_figure_is_the_worse_evaluators(painter: Painter, tmp_path: Path) -> None:
     """The one evaluator sees more categories, the other more of what captions say; controls count the other way."""
     stage = Stage.of(painter, read_records(scenes(tmp_path / "test", 6, "bound")))
-    names = [*suite.PAINTED, "accuracy_real", "constant"]
+    names = [*suite.PAINTED, suite.SWAPPED_CONTROL, "accuracy_real", "constant"]
 
     def scores(right: float, said: float) -> dict[str, dict[str, torch.Tensor]]:
         features = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
@@ -441,6 +442,22 @@ def test_each_figure_is_the_worse_evaluators(painter: Painter, tmp_path: Path) -
     for control in ("accuracy_shape_only", "accuracy_swapped_shape_only"):
         assert found[control].value == 0.75
     assert found["said_shape_only"].value == 1.0
+
+
+def test_a_share_of_the_renders_is_of_the_scenes_that_were_asked_for(painter: Painter, tmp_path: Path) -> None:
+    """Renders of three categories are recognised in 1, 1/2 and 0 of their scenes; what is painted, in all."""
+    stage = Stage.of(painter, read_records(scenes(tmp_path / "test", 6, "bound")))
+    one = {key: torch.ones(6, dtype=torch.float64) for key in ("right", "said", "unsaid", "keepsakes", "twin")}
+    one |= {"extension": torch.zeros(6, dtype=torch.float64)}
+    features = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
+    names = [*suite.PAINTED, suite.SWAPPED_CONTROL, "accuracy_real", "constant"]
+    scores = {name: one | {"features": features * (i + 1)} for i, name in enumerate(names)}
+    renders = torch.tensor([1.0, 1.0, 0.0, 1.0, 0.0, 0.0], dtype=torch.float64)
+    scores["accuracy_real"] |= {"right": renders}
+    scores["accuracy_swapped"] |= {"right": renders[stage.partner]}
+    found = suite.worse([suite.groups_of(stage, scores, QUICK)])
+    assert found["accuracy_over_real"].value == 2.0
+    assert found["accuracy_swapped_over_real"].value == 1.0, "exactly where the asked-for scene is recognised"
 
 
 @pytest.fixture

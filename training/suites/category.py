@@ -24,7 +24,7 @@ from ..evaluators.frozen import load_evaluators
 from ..export_run import BUNDLED
 from ..lora import load_lora, lora_beside
 from ..metrics.distributions import Statistic, diversity
-from ..metrics.intervals import Figure, bootstrap, mean
+from ..metrics.intervals import Figure, bootstrap, mean, ratio
 from ..painters import Painter, load_painter
 from ..protocol import Protocol, read_protocol
 from .judge import Judged, constant_backgrounds, worse
@@ -35,23 +35,25 @@ WEIGHTS = MODELS / "category_weights" / "product_background_demo_categories.safe
 
 GRID, WORST = 8, 32
 
-PAINTED: dict[str, tuple[str, Which, float]] = {
-    "accuracy": ("masked", "own", 1.0),
-    "accuracy_swapped": ("masked", "swapped", 1.0),
-    "accuracy_unmasked": ("masked_training", "swapped", 1.0),
-    "accuracy_plain_text": ("plain_text", "swapped", 1.0),
-    "accuracy_described": ("described", "swapped", 1.0),
-    "accuracy_caption": ("caption", "swapped", 1.0),
-    "accuracy_shape_only": ("masked", "own", 0.0),
-    "accuracy_swapped_shape_only": ("masked", "swapped", 0.0),
-    "base": ("caption", "own", 1.0),
+PAINTED: dict[str, tuple[str, Which]] = {
+    "accuracy": ("masked", "own"),
+    "accuracy_swapped": ("masked", "swapped"),
+    "accuracy_unmasked": ("masked_training", "swapped"),
+    "accuracy_plain_text": ("plain_text", "swapped"),
+    "accuracy_described": ("described", "swapped"),
+    "accuracy_caption": ("caption", "swapped"),
+    "accuracy_shape_only": ("plain_text", "own"),
+    "base": ("caption", "own"),
 }
-"""What is painted: the arm, whose background, the identifier's strength.
+"""What is painted: the arm, and whose background.
 
 Those called `swapped` and the arms that are compared with it swap products and categories, so that nothing comes from
-the product. `shape_only` are the controls: no identifier, and the product's own category looked for, or the one that
-was asked for. `base` is what the base makes of whole captions.
+the product. `shape_only` is the control: the base without identifiers and LoRA, to which a category's name tells
+nothing of its scenes, and the product's own category looked for. `base`: what the base makes of whole captions.
 """
+
+SWAPPED_CONTROL = "accuracy_swapped_shape_only"
+"""The pictures of `accuracy_shape_only`, and the category looked for that `accuracy_swapped` asks for."""
 
 BASELINES = ("unmasked", "plain_text", "described", "caption")
 """Arms that `accuracy_swapped` is compared with, picture by picture."""
@@ -80,19 +82,12 @@ def measure(root: Path, limit: int | None = None, sheets: Path | None = None) ->
 
 
 def painted_pictures(brush: Brush, words: Brush, stage: Stage, protocol: Protocol) -> dict[str, Tensor]:
-    """What `PAINTED` says: arms with identifiers by `brush`, the others by `words`, the base as it is.
-
-    Without an identifier, nobody's background is asked for, so that is painted only once.
-    """
-    done: dict[tuple[str, Which, float], Tensor] = {}
-    pictures = {}
-    for key, (arm, which, strength) in PAINTED.items():
-        what: tuple[str, Which, float] = (arm, which if strength else "own", strength)
-        if what not in done:
-            by = brush if ARMS[arm].identifiers else words
-            done[what] = stage.paint(by, ARMS[arm], what[1], protocol, strength)
-        pictures[key] = done[what]
-    return pictures
+    """What `PAINTED` says: arms with identifiers by `brush`, the others by `words`, the base as it is."""
+    pictures = {
+        key: stage.paint(brush if ARMS[arm].identifiers else words, ARMS[arm], which, protocol)
+        for key, (arm, which) in PAINTED.items()
+    }
+    return pictures | {SWAPPED_CONTROL: pictures["accuracy_shape_only"]}
 
 
 def bundled_brush(painter: Painter, weights: Path) -> Brush:
@@ -109,6 +104,8 @@ def bundled_brush(painter: Painter, weights: Path) -> Brush:
 
 
 def whose(key: str) -> Which:
+    if key == SWAPPED_CONTROL:
+        return "swapped"
     return PAINTED[key][1] if key in PAINTED else "own"
 
 
@@ -134,6 +131,10 @@ def groups_of(stage: Stage, scores: dict[str, Scores], protocol: Protocol) -> li
         for baseline in BASELINES:
             gain = figure(mean(swapped[metric] - scores[f"accuracy_{baseline}"][metric]), "swapped")
             groups.append(Judged(gain.value, {f"{layer}_swapped_over_{baseline}": gain}))
+    real_right = scores["accuracy_real"]["right"]
+    for key, wanted in (("accuracy", real_right), ("accuracy_swapped", real_right[list(stage.partner)])):
+        share = figure(ratio(scores[key]["right"], wanted), whose(key))
+        groups.append(Judged(share.value, {f"{key}_over_real": share}))
     unseen = torch.tensor([bool(record.factors.get("unseen_family")) for record in stage.records])
     for suffix, counted in (("seen_shapes", ~unseen), ("unseen_shapes", unseen)):
         if bool(counted.any()):
@@ -172,7 +173,8 @@ def leak_figures(brush: Brush, stage: Stage, protocol: Protocol) -> dict[str, Fi
     `leak_ratio_t1` to `_t5`: in each part of the schedule, the noisiest last.
     """
     own, swapped = stage.wishes("own"), stage.wishes("swapped")
-    figures = {}
+    figures: dict[str, Figure] = {}
+    ratios: dict[str, Statistic] = {}
     with torch.no_grad():
         parts = [brush.painter.coder.encode(some.float() / 255) for some in stage.subjects.pictures.split(16)]
     clean = torch.cat(parts)
@@ -186,8 +188,12 @@ def leak_figures(brush: Brush, stage: Stage, protocol: Protocol) -> dict[str, Fi
         bins = range(BINS) if suffix in ("", "_unmasked") else ()
         columns = {f"leak_ratio{suffix}": slice(None)} | {f"leak_ratio{suffix}_t{b + 1}": b for b in bins}
         for key, column in columns.items():
-            statistic = leak_ratio(inside[:, column], outside[:, column])
-            figures[key] = bootstrap(statistic, stage.categories("own"), protocol.replicates, protocol.bootstrap_seed)
+            ratios[key] = leak_ratio(inside[:, column], outside[:, column])
+    ratios["leak_ratio_over_unmasked"] = lambda weights: (
+        ratios["leak_ratio"](weights) / ratios["leak_ratio_unmasked"](weights)
+    )
+    for key, statistic in ratios.items():
+        figures[key] = bootstrap(statistic, stage.categories("own"), protocol.replicates, protocol.bootstrap_seed)
     return figures
 
 
