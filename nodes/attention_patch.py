@@ -158,6 +158,7 @@ class Director:
 
     def _forget(self) -> None:
         self._prepared: dict[Any, _Prepared] = {}
+        self._unmarked: dict[int, tuple[Tensor, Tensor]] = {}
         self._bounds: dict[AnyGuide, tuple[float, float]] = {}
         self._keys: dict[tuple[StyleGuide, torch.dtype, torch.device], Keys] = {}
 
@@ -179,7 +180,7 @@ class Director:
         try:
             seen = bool(texts) or self.guides.of_references
             self._scene = self._seen(model, conds, texts, x_in, timestep) if seen else None
-            return executor(model, for_controlnets(conds, texts), x_in, timestep, options)
+            return executor(model, for_controlnets(conds, texts, self._unmarked), x_in, timestep, options)
         finally:
             self._scene = before
 

@@ -74,8 +74,11 @@ def cells_of(box: Box | None, size: tuple[int, int]) -> tuple[int, int]:
     return round((bottom - top) * size[0]), round((right - left) * size[1])
 
 
-def for_controlnets(conds: Sequence[Any], texts: Texts) -> Sequence[Any]:
-    """The conditionings, with ControlNets that read the text without the identifier: no mask reaches into them."""
+def for_controlnets(conds: Sequence[Any], texts: Texts, made: dict[int, tuple[Tensor, Tensor]]) -> Sequence[Any]:
+    """The conditionings, with ControlNets that read the text without the identifier: no mask reaches into them.
+
+    `made`: the text and what they read, by the text's identity; kept from step to step.
+    """
     entries = [cond for side in conds for cond in side or () if cond.get("control") is not None]
     if not any(text is not None and text.plain is not None for text in (text_of(cond, texts)[0] for cond in entries)):
         return conds
@@ -85,12 +88,27 @@ def for_controlnets(conds: Sequence[Any], texts: Texts) -> Sequence[Any]:
         if cond.get("control") is None or "crossattn_controlnet" in known:
             return cond
         text, _ = text_of(cond, texts)
-        plain = None if text is None else text.plain
         # Those without an identifier get their own: conditionings with other keys would not run as one batch.
-        own = known["c_crossattn"] if plain is None else comfy.conds.CONDCrossAttn(plain)
+        own = known["c_crossattn"]
+        if text is not None and text.plain is not None:
+            if id(own.cond) not in made:
+                made[id(own.cond)] = own.cond, without_identifier(own.cond, text)
+            own = comfy.conds.CONDCrossAttn(made[id(own.cond)][1])
         return {**cond, "model_conds": {**known, "crossattn_controlnet": own}}
 
     return [None if side is None else [changed(cond) for cond in side] for side in conds]
+
+
+def without_identifier(context: Tensor, text: Text) -> Tensor:
+    """`context` [B,L,D] with the neutral tokens in the identifier's places.
+
+    The rest is `context`'s own: another text may have been joined to it or mixed in. Zeroed out, it stays so.
+    """
+    assert text.plain is not None
+    places = [place for name, group in text.groups.groups if name == "identifier" for place in group]
+    found = context.clone()
+    found[:, places] = text.plain[:, places].to(context) * context.any()
+    return found
 
 
 def negative_sides(conds: Sequence[Any], named: Mapping[str, Any]) -> frozenset[int]:

@@ -85,6 +85,18 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_base(tmp_path_factory.mktemp("tiny") / "tiny.safetensors", made, {}, dtype=torch.float32)
 
 
+@pytest.fixture(scope="session")
+def stock(comfyui: Path) -> ModuleType:
+    """The host's own nodes, from its top-level `nodes.py`; under that name this process finds the pack's folder."""
+    spec = importlib.util.spec_from_file_location("comfyui_nodes", comfyui / "nodes.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    before = list(sys.path)
+    spec.loader.exec_module(module)
+    sys.path[:] = before  # it puts `comfy` itself at the front, where its utils.py would be anybody's `utils`
+    return module
+
+
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """Forty small pictures in BG60k's layout: coloured discs on graded grounds."""

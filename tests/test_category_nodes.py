@@ -38,15 +38,6 @@ def pack(comfyui: Path) -> SimpleNamespace:
     return SimpleNamespace(**{name: importlib.import_module(f"product_background.nodes.{name}") for name in names})
 
 
-@pytest.fixture(scope="module")
-def stock(comfyui: Path) -> ModuleType:
-    """ComfyUI's nodes.py, whose name is our own folder's."""
-    spec = importlib.util.spec_from_file_location("comfyui_nodes", comfyui / "nodes.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
 def folder(pack: SimpleNamespace, tmp_path: Path) -> Iterator[Path]:
     """The kind `category_weights` with one folder: a good file and three that aren't."""

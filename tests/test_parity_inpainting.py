@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,15 +12,8 @@ from bg_core.base import DEMONSTRATION, grey_out, mask_channel
 
 
 @pytest.fixture(scope="module")
-def inpaint_model_conditioning(comfyui: Path) -> Any:
-    """The host's own node, from its top-level `nodes.py`; under that name this process finds the pack's folder."""
-    spec = importlib.util.spec_from_file_location("comfyui_nodes", comfyui / "nodes.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    before = list(sys.path)
-    spec.loader.exec_module(module)
-    sys.path[:] = before  # it puts `comfy` itself at the front, where its utils.py would be anybody's `utils`
-    return module.InpaintModelConditioning()
+def inpaint_model_conditioning(stock: ModuleType) -> Any:
+    return stock.InpaintModelConditioning()
 
 
 @pytest.mark.parametrize("mask_of", ["every picture", "the first"])

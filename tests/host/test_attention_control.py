@@ -13,8 +13,15 @@ MATTERS = 1e-2
 PLACES = [5, 6, 7]
 
 
+def neutral(lab: ModuleType, seed: int) -> Any:
+    """The text of that seed without its identifier."""
+    plain = lab.conditioning(seed)[0][0].clone()
+    plain[:, PLACES] = 4 * torch.randn(1, len(PLACES), lab.WIDTH, generator=torch.Generator().manual_seed(7))
+    return plain
+
+
 def test_controlnet_reads_the_text_without_the_identifier(lab: ModuleType, model: Any, control: Any) -> None:
-    plain = torch.randn(1, 77, lab.WIDTH)
+    plain = neutral(lab, 1)
     (positive,), (negative,) = lab.conditioning(1, *PLACES, plain=plain), lab.conditioning(2)
     sides = [lab.controlled([positive], control), lab.controlled([negative], control)]
     mask = lab.soft_mask()
@@ -36,11 +43,38 @@ def test_controlnet_reads_the_text_without_the_identifier(lab: ModuleType, model
 
 
 def test_controlnet_on_one_side_only(lab: ModuleType, model: Any, control: Any) -> None:
-    plain = torch.randn(1, 77, lab.WIDTH)
+    plain = neutral(lab, 1)
     positive, negative = lab.conditioning(1, *PLACES, plain=plain), lab.conditioning(2)
     lab.predictions(lab.guided(model, lab.soft_mask()), [lab.controlled(positive, control), negative])
     (texts,) = control.texts
     assert torch.equal(texts, plain)
+
+
+def test_controlnet_reads_what_was_joined_to_the_text_or_left_of_it(
+    lab: ModuleType, stock: ModuleType, model: Any, control: Any
+) -> None:
+    """Through ComfyUI's own nodes, which keep the key and change the tensor."""
+    plain, other = neutral(lab, 1), lab.conditioning(3)
+    positive, negative = lab.conditioning(1, *PLACES, plain=plain), lab.conditioning(2)
+    outside = [place for place in range(77) if place not in PLACES]
+    (joined,), (mixed,) = (
+        stock.ConditioningConcat().concat(positive, other),
+        stock.ConditioningAverage().addWeighted(positive, other, 0.75),
+    )
+    (nothing,) = stock.ConditioningZeroOut().zero_out(positive)
+    guided = lab.guided(model, lab.soft_mask())
+    for conditioning, expected in (
+        (joined, torch.cat([plain, other[0][0]], 1)),
+        (mixed, 0.75 * plain + 0.25 * other[0][0]),
+        (nothing, torch.zeros_like(plain)),
+    ):
+        control.texts.clear()
+        lab.predictions(guided, [lab.controlled(conditioning, control), negative])
+        (texts,) = control.texts
+        torch.testing.assert_close(texts[:, outside], expected[:, outside])
+        if conditioning is not mixed:  # there the other text's share in these places can't be known any more
+            torch.testing.assert_close(texts, expected)
+        assert not torch.equal(texts[:, PLACES], conditioning[0][0][:, PLACES]) or conditioning is nothing
 
 
 def test_without_a_plain_text_or_without_our_node_nothing_changes(lab: ModuleType, model: Any, control: Any) -> None:
