@@ -334,6 +334,18 @@ def study(
     return SimpleNamespace(study=made)
 
 
+def test_a_study_may_get_its_sweep_later_and_says_first_what_the_data_lack(study: SimpleNamespace) -> None:
+    made: Study = study.study
+    category_study.check_same(dataclasses.replace(made, generic=None, test_generic=None))
+    category_study.check_same(made)
+    with pytest.raises(ProductBackgroundError, match=r"a study with another --generic: "):
+        category_study.check_same(dataclasses.replace(made, generic=made.test_generic))
+    many = dataclasses.replace(made, config=made.config | {"sweep": made.config["sweep"] | {"sizes": [1, 90]}})
+    with pytest.raises(ProductBackgroundError, match=r"Expected 90: render.*under \[sweep\] of its --config"):
+        category_study.run(many, workers=1)
+    assert not (made.out / "runs").exists(), "nothing was trained before"
+
+
 def test_a_study_trains_examines_reports_and_repeats_nothing(
     study: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -358,22 +370,24 @@ def test_a_study_trains_examines_reports_and_repeats_nothing(
         ({"data": made.test}, "--data"),
         ({"test": made.data}, "--test"),
         ({"generic": made.test_generic}, "--generic"),
-        ({"generic": None, "test_generic": None}, "--generic, --test-generic"),
+        ({"config": made.config | {"sweep": made.config["sweep"] | {"steps": 3}}}, "sweep"),
     ):
         with pytest.raises(ProductBackgroundError, match=rf"a study with another {key}: "):
             category_study.check_same(dataclasses.replace(made, **change))
+    category_study.check_same(dataclasses.replace(made, generic=None, test_generic=None))
     # the same scenes, elsewhere
     category_study.check_same(dataclasses.replace(made, data=Path(shutil.copytree(made.data, made.out / "copy"))))
     asked = {exam.on: category_exam.asked_for(made, exam.on) for exam in exams}
     entry = {
         "better": "masked", "than": "unmasked", "on": ["swapped", "images_2", "sloppy"], "metrics": ["right", "twin"],
     }  # fmt: skip
-    text = report(made.out, [(e.arm, e.on, e.seed) for e in exams], asked, [entry], QUICK)
+    text = report(made.out, [(e.arm, e.on, e.seed) for e in exams], asked, [entry], QUICK, 4)
     assert "| masked over unmasked | images_2 | twin |" in text and "| real | own |" in text
     figures = json.loads((made.out / "table.json").read_text())
     for key in ("right_swapped_masked", "unsaid_own_lora", "right_cells_2_masked_lora", "sibling_cells_1_masked"):
         assert figures[f"{key}_low"] <= figures[key] + 1e-9 <= figures[f"{key}_high"] + 2e-9, key
     assert "right_swapped_masked_between_seeds" in figures
+    assert category_study.usual_number(made) == 4
     for name in ("cells.svg", "images.svg"):
         assert "<svg" in (made.out / name).read_text()
     run = made.out / "runs"

@@ -15,6 +15,7 @@ import hashlib
 import json
 import multiprocessing
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -27,7 +28,7 @@ from tqdm import tqdm
 from bg_core.errors import ProductBackgroundError
 from bg_core.files import replacing
 
-from .category.exam import asked_for, examine, real_scores
+from .category.exam import asked_for, examine, real_scores, sweep_cells
 from .category.lots import CONFIG, Lot, Study, lots_and_exams, records_of
 from .category.paint import check_paintable
 from .category.plan import Scenes
@@ -83,11 +84,11 @@ def _work(task: Callable[..., None], study: Study, item: Any) -> None:
         task(study, item, read_protocol(), load_evaluators())
 
 
-def contents(folder: Path | None) -> str:
+def contents(folder: Path) -> str:
     """A digest of a data set's scenes: names, categories, captions, factors and the sizes of their files, wherever it
     lies."""
     about = hashlib.sha256()
-    for record in records_of(folder) if folder is not None else ():
+    for record in records_of(folder):
         sizes = [path.stat().st_size for path in (record.picture, record.mask)]
         facts = [record.name, record.category, record.caption, dict(record.factors), sizes]
         about.update(json.dumps(facts, sort_keys=True).encode())
@@ -97,29 +98,29 @@ def contents(folder: Path | None) -> str:
 def check_same(study: Study) -> None:
     """Raises ProductBackgroundError where the folder holds results of another base, configuration, data or evaluators.
 
-    They are known by their content; where they lie doesn't matter.
+    They are known by their content; where they lie doesn't matter. A study without virtual categories may get them.
     """
     files = [study.base] if study.base.is_file() else sorted(study.base.rglob("*.safetensors"))
     what = {
         "base": [sha256(file) for file in files],
-        "config": study.config,
+        "config": {key: value for key, value in study.config.items() if key != "sweep"},
         "categories": list(study.categories),
         "seeds": list(study.seeds),
         "--data": contents(study.data),
         "--test": contents(study.test),
-        "--generic": contents(study.generic),
-        "--test-generic": contents(study.test_generic),
         "evaluators": {name: dict(tasks) for name, tasks in read_protocol().evaluators.items()},
     }
+    if study.generic is not None and study.test_generic is not None:
+        what |= {"--generic": contents(study.generic), "--test-generic": contents(study.test_generic)}
+        what["sweep"] = study.config["sweep"]
     what = json.loads(json.dumps(what))
     file = study.out / "study.json"
-    if not file.is_file():
+    known = json.loads(file.read_text()) if file.is_file() else {}
+    if not set(what) <= set(known):
         study.out.mkdir(parents=True, exist_ok=True)
         with replacing(file) as temporary:
-            temporary.write_text(json.dumps(what, indent=1) + "\n")
-        return
-    known = json.loads(file.read_text())
-    if changed := [key for key in what if known.get(key) != what[key]]:
+            temporary.write_text(json.dumps(what | known, indent=1) + "\n")
+    if changed := [key for key in what if known.get(key, what[key]) != what[key]]:
         raise ProductBackgroundError(
             f"{study.out} holds a study with another {', '.join(changed)}: results of both can't stand in one table. "
             "Give a new folder with --out."
@@ -130,6 +131,8 @@ def run(study: Study, workers: int) -> None:
     """All lots, then all exams, `workers` at a time with one thread each: runs are many and small."""
     lots, exams = lots_and_exams(study)
     load_evaluators()  # a missing one is told now, not after two hours of training
+    if study.generic is not None:
+        sweep_cells(study)  # so are cells that the data doesn't have
     check_same(study)
     for task, items in ((train, lots), (examine, exams)):
         if workers == 1:
@@ -144,6 +147,12 @@ def run(study: Study, workers: int) -> None:
             for some in (first, rest):
                 list(tqdm(pool.map(partial(_work, task, study), some), desc=task.__name__, total=len(some)))
     real_scores(study, load_evaluators())
+
+
+def usual_number(study: Study) -> int:
+    """How many pictures of a category there are to learn from, of the middle one."""
+    counts = Counter(record.category for record in records_of(study.data))
+    return sorted(counts[name] for name in study.categories)[len(study.categories) // 2]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -169,7 +178,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     run(study, options.workers)
     _, exams = lots_and_exams(study)
     asked = {exam.on: asked_for(study, exam.on) for exam in exams}
-    print(report(options.out, [(e.arm, e.on, e.seed) for e in exams], asked, own["comparison"], read_protocol()))
+    names = [(exam.arm, exam.on, exam.seed) for exam in exams]
+    print(report(options.out, names, asked, own["comparison"], read_protocol(), usual_number(study)))
 
 
 if __name__ == "__main__":

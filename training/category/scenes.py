@@ -91,7 +91,8 @@ def virtual_cells(records: Sequence[Record], scenes: Scenes) -> dict[str, int]:
     if len(cells) < scenes.virtual:
         raise ProductBackgroundError(
             f"The data has {len(cells)} cells of {scenes.smallest} or more pictures. Expected {scenes.virtual}: render "
-            "more scenes of the generic half, or set virtual or smallest lower."
+            "more scenes of the generic half (training.render.plan: 4,800), or ask for fewer virtual categories (in a "
+            "study, sizes under [sweep] of its --config)."
         )
     chosen = [cells[i] for i in spread_order(len(cells))][: scenes.virtual]
     return {cell: min(counts[cell], scenes.largest) for cell in chosen}

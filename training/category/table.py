@@ -102,10 +102,11 @@ def report(
     clusters: Mapping[str, Sequence[str]],
     comparisons: Sequence[Mapping[str, Any]],
     protocol: Protocol,
+    pictures: int,
 ) -> str:
     """Writes `table.json`, `table.md` and the plots into `out`; returns the table's text.
 
-    `clusters`: the category of every picture, by condition.
+    `clusters`: the category of every picture, by condition. `pictures`: how many of a category "all" are.
     """
     evaluators = list(protocol.evaluators)
     marks = read_marks(out / "scores", [*exams, ("real", "own", 0)], evaluators)
@@ -135,11 +136,11 @@ def report(
     for name, content in (("table.json", json.dumps(values, indent=1) + "\n"), ("table.md", text)):
         with replacing(out / name) as temporary:
             temporary.write_text(content)
-    plots(out, figures)
+    plots(out, figures, pictures)
     return text
 
 
-def plots(out: Path, figures: Mapping[str, Figure]) -> None:
+def plots(out: Path, figures: Mapping[str, Figure], pictures: int) -> None:
     """`cells.svg`: accuracy over the number of virtual categories; `images.svg`: over the pictures of each category."""
     sizes = sorted({int(key.split("_")[2]) for key in figures if key.startswith("right_cells_")})
     curves = {
@@ -152,12 +153,12 @@ def plots(out: Path, figures: Mapping[str, Figure]) -> None:
     few = sorted({int(key.split("_")[2]) for key in figures if key.startswith("right_images_")})
     arms = sorted({key.split("_", 3)[3] for key in figures if key.startswith("right_images_")})
     if few:
-        most = 2 * few[-1]
         curves = {
-            arm: [(n, figures[f"right_images_{n}_{arm}"]) for n in few] + [(most, figures[f"right_swapped_{arm}"])]
+            arm: [(n, figures[f"right_images_{n}_{arm}"]) for n in few] + [(pictures, figures[f"right_swapped_{arm}"])]
             for arm in arms
         }
-        _plot(out / "images.svg", curves, "pictures a category", "accuracy, products swapped", {most: "all"})
+        names = {pictures: f"all ({pictures})"}
+        _plot(out / "images.svg", curves, "pictures a category", "accuracy, products swapped", names)
 
 
 def _plot(
