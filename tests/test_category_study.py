@@ -26,7 +26,7 @@ from training.category import exam as category_exam
 from training.category import lots as category_lots
 from training.category.leak import leak_energies, leak_ratio
 from training.category.lots import Study, lots_and_exams
-from training.category.paint import Brush, Subjects, check_paintable
+from training.category.paint import Brush, Subjects, Wish, check_paintable, paint
 from training.category.plan import ARMS, Arm
 from training.category.scores import SAID, UNSAID, covers, partners, read_scores, typical, write_scores
 from training.category.stage import Stage, bound_scenes
@@ -421,6 +421,20 @@ def test_the_suite_measures_what_is_bundled(
     for key in keys:
         assert figures[f"{key}_low"] <= figures[key] + 1e-6, key
     assert {path.name for path in sheets.iterdir()} >= {"grid.png", "pictures.png", "worst_category.png"}
+
+
+def test_each_place_of_the_grid_is_a_product_with_an_identifier(painter: Painter, tmp_path: Path) -> None:
+    stage = Stage.of(painter, read_records(scenes(tmp_path / "test", 6, "bound")))
+    brush = Brush.of(painter, {name: torch.randn(2, 32) for name in NAMES})
+    rows = suite.grid_rows([record.category for record in stage.records], 2)
+    names = [stage.records[row].category for row in rows]
+    assert len(set(names)) == 2
+    sheet = suite.grid(brush, stage, rows, QUICK)
+    for place, (row, name) in enumerate((row, name) for row in rows for name in names):
+        words = stage.wishes("own")[row].words
+        alone = paint(brush, ARMS["masked"], stage.subjects.chosen([row]), [Wish(words, name)], QUICK)
+        assert torch.equal(sheet[place], alone[0])
+    assert not torch.equal(sheet[0], sheet[1]) and not torch.equal(sheet[0], sheet[2])
 
 
 def test_arms_in_words_are_the_bases_own() -> None:

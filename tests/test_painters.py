@@ -194,12 +194,15 @@ def test_stable_diffusion_at_full_size_with_random_weights(
     negative = clip.encode_from_tokens_scheduled(clip.tokenize(""))
     mask = torch.ones(1, 64, 64)
     mask[:, 16:48, 16:48] = 0
-    model = MaskGuidedAttention.execute(model, mask, 1.0, 0.0, 1.0, 0, 0).args[0]
+    guided = MaskGuidedAttention.execute(model, mask, 1.0, 0.0, 1.0, 0, 0).args[0]
 
     from tests.host import attention_lab as lab
 
-    latents = lab.sample(model, positive, negative, (8, 8), steps=2)
+    latents, unguided = (lab.sample(some, positive, negative, (8, 8), steps=2) for some in (guided, model))
+    weaker = CategoryConditioning.execute(clip, vocabulary, "mug", text, 0.5, False).args[0]
     assert bool(latents.isfinite().all()) and vae.decode(latents).shape == (1, 64, 64, 3)
+    assert float((latents - unguided).abs().max()) > 1e-3, "the mask does something"
+    assert float((latents - lab.sample(guided, weaker, negative, (8, 8), steps=2)).abs().max()) > 1e-3
 
 
 def random_checkpoint(path: Path, channels: int = 4, velocity: bool = False) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -232,6 +233,19 @@ def test_each_arm_learns_what_it_should(arm: str, painter: Painter, data: Path) 
     assert not any(p.grad is not None for p in painter.text.parameters())
 
 
+def test_attention_on_the_product_counts_as_much_as_is_asked(painter: Painter, data: Path) -> None:
+    taught, found = lesson(painter, data), []
+    for weight in (0.1, 0.4):
+        torch.manual_seed(0)
+        teacher = Teacher(copy.deepcopy(painter), taught, plan("unmasked", attention_loss=weight))
+        draw = teacher.draw(4, torch.Generator().manual_seed(3))
+        with ExitStack() as scope:
+            found.append({name: float(value.detach()) for name, value in teacher.losses(draw, scope).items()})
+    less, more = found
+    assert 0 < less["attention"] < 1 and less["attention"] == pytest.approx(more["attention"])
+    assert more["loss"] - less["loss"] == pytest.approx(0.3 * less["attention"], rel=1e-3)
+
+
 def test_a_masked_identifier_learns_nothing_of_the_product(painter: Painter, data: Path) -> None:
     """With the loss on the product alone, its gradient comes only through the layers that mix places."""
     taught = lesson(painter, data)
@@ -338,6 +352,16 @@ def test_from_the_command_line_and_a_killed_run_ends_where_a_whole_one_does(
     vocabulary = CategoryVocabulary.open(tmp_path / "parts" / "identifiers.safetensors")
     assert vocabulary.names() == ["mug"] and (vocabulary.vectors, vocabulary.width) == (2, 32)
     assert vocabulary.category(0).scene and vocabulary.header.training["steps"] == 4
+    written, average, last = (
+        torch.nn.functional.normalize(some.flatten(), dim=0)
+        for some in (
+            vocabulary.identifier(0),
+            parts["average.identifiers.vectors"][0],
+            parts["module.identifiers.vectors"][0],
+        )
+    )
+    torch.testing.assert_close(written, average)  # but for the unit
+    assert float((written - last).abs().max()) > 1e-3, "the average is written, not the last step"
     assert vocabulary.header.config["plan"]["arm"] == "masked_lora"
     assert vocabulary.header.config["lora"] == "parts_lora.safetensors"
     assert (tmp_path / "parts" / "parts_lora.safetensors").is_file() and list((tmp_path / "parts" / "log").iterdir())
