@@ -87,6 +87,10 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def stock(comfyui: Path) -> ModuleType:
+    return hosts_nodes(comfyui)
+
+
+def hosts_nodes(comfyui: Path) -> ModuleType:
     """The host's own nodes, from its top-level `nodes.py`; under that name this process finds the pack's folder."""
     spec = importlib.util.spec_from_file_location("comfyui_nodes", comfyui / "nodes.py")
     assert spec is not None and spec.loader is not None

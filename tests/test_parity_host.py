@@ -252,3 +252,16 @@ def test_preview_colours_reach_the_host(loaded: SimpleNamespace, tmp_path: Path)
     model = comfy.sd.load_checkpoint_guess_config(path)[0]
     torch.testing.assert_close(torch.tensor(model.model.latent_format.latent_rgb_factors), colours[:-1])
     assert loaded.model.model.latent_format.latent_rgb_factors is None
+
+
+def test_everything_bundled_predicts_in_the_host_what_was_measured(family: ModuleType, stock: ModuleType) -> None:
+    """Identifier, LoRA, mask and inpainting conditioning together, through stock loaders and our nodes."""
+    from tests.drills.parity import parity
+    from training.export_run import BUNDLED
+    from training.lora import lora_beside
+    from training.suites.category import WEIGHTS
+
+    lora = lora_beside(WEIGHTS, "product_background_demo_categories_lora.safetensors")
+    figures = parity(stock, ["beer", "camera"], BUNDLED, WEIGHTS, lora)
+    assert figures["parity_max_abs"] <= 1e-4
+    assert figures["parity_guidance"] > 0.05, "the mask does nothing here"
