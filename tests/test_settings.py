@@ -34,6 +34,9 @@ def test_a_file_says_only_what_differs(tmp_path: Path):
     assert (settings.seed, settings.steps) == (1, 20)
     assert settings.options == {"side": 96, "rates": {"lora": 0.1, "identifiers": 1.0}}
     assert Settings.read(tmp_path / "whole.toml").options["side"] == 64
+    (below / "of_ours.toml").write_text('extends = "category.toml"\nsteps = 7')
+    ours = Settings.read(below / "of_ours.toml")
+    assert ours.steps == 7 and ours.options == Settings.read(CONFIGS / "category.toml").options
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*_continued.toml")), ids=lambda path: path.name)

@@ -10,6 +10,9 @@ from typing import Any
 
 from bg_core.errors import ProductBackgroundError
 
+CONFIGS = Path(__file__).parent / "configs"
+"""The repository's own settings, which a file anywhere may extend by name."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -26,7 +29,8 @@ class Settings:
 
     @classmethod
     def read(cls, path: Path) -> Settings:
-        """A TOML file; `extends = "other.toml"` in it names one beside it, whose values hold where it says nothing."""
+        """A TOML file; `extends = "other.toml"` in it names one beside it or of `CONFIGS`, whose values hold where it
+        says nothing."""
         return cls.of(read_toml(path), str(path))
 
     @classmethod
@@ -59,7 +63,9 @@ def read_toml(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
         return values
     if not isinstance(parent, str):
         raise ProductBackgroundError(f"{path}: extends = {parent!r}; accepted is a file's name.")
-    return _merged(read_toml(path.parent / parent, (*below, path)), values)
+    beside = path.parent / parent
+    under = beside if beside.is_file() or not (CONFIGS / parent).is_file() else CONFIGS / parent
+    return _merged(read_toml(under, (*below, path)), values)
 
 
 def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
