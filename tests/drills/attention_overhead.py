@@ -5,7 +5,8 @@
 
 Stock and guided steps take turns as A B B A, so that drift falls on both alike; the figure is the median of the pairs'
 ratios with its 95% interval (of ranks, which asks nothing of the distribution), once of wall time and once of the
-process's own CPU time, which other programs disturb less. What is prepared once a run is told apart. IPAdapter_plus
+process's own CPU time, which other programs disturb less (where a machine lets one, count instructions as well: perf
+stat -e instructions:u). What is prepared once a run is told apart. IPAdapter_plus
 with a mask and PPM's attention couple are measured beside it where IPADAPTER_PLUS_PATH and COMFYUI_PPM_PATH name
 checkouts. 40 pairs take about a minute on the demonstration base and half an hour on Stable Diffusion's (two cores).
 """
@@ -38,6 +39,9 @@ BASE = (
     / "product_background_demo_base.safetensors"
 )
 PLACES = [9, 10, 11, 12]
+BARS = {"guided": 1.02, "style": 1.03}
+"""What the upper bound of a ratio has to stay within."""
+
 Step = Callable[[], Any]
 
 
@@ -208,6 +212,10 @@ def main() -> None:
             found = measure(stock, step, arguments.pairs)
             found["first_step_seconds"] = first
             print(f"{name} {variant}: " + ", ".join(f"{key} {value:.4f}" for key, value in found.items()))
+            if bar := BARS.get(variant):
+                held = [kind for kind in ("wall", "cpu") if found[f"{kind}_high"] <= bar]
+                print(f"  upper bound within {bar}: {' and '.join(held) or 'neither wall nor CPU time'}")
+                found["bar"] = bar
             figures |= {f"overhead_{name}_{attention}_{variant}_{key}": round(v, 5) for key, v in found.items()}
     if arguments.record:
         record(arguments.record, figures)
